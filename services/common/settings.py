@@ -1,0 +1,94 @@
+"""Every setting of every process, read from `EBBTIDE_*` and an optional env file, validated whole before any connection.
+
+One class on purpose: an operator sees one list, and the README's table is checked against it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOCAL_KAFKA_PORT = 29092
+LOCAL_POSTGRES_PORT = 25432
+
+
+class Settings(BaseSettings):
+    """Configuration of all processes. Field `x_y` is the variable `EBBTIDE_X_Y`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="EBBTIDE_", env_file=".env", env_file_encoding="utf-8", extra="ignore", validate_default=True
+    )
+
+    data_dir: Path = Field(Path(".ebbtide"), description="where the local stack keeps broker, database, logs and state")
+
+    # Kafka and Postgres. Unset means: the local stack's own, started by `ebbtide up`.
+    kafka_bootstrap_servers: str | None = Field(None, description="brokers; unset: the local one")
+    database_url: str | None = Field(None, description="postgresql://…; unset: the local one")
+    local_kafka_port: int = Field(LOCAL_KAFKA_PORT, ge=1, le=65535, description="port of the local broker")
+    local_kafka_controller_port: int = Field(29093, ge=1, le=65535, description="port of the local KRaft controller")
+    local_postgres_port: int = Field(LOCAL_POSTGRES_PORT, ge=1, le=65535, description="port of the local database")
+    topic_partitions: int = Field(4, ge=1, le=512, description="partitions of every keyed topic, fixed at creation")
+    topic_replication: int = Field(1, ge=1, le=7, description="replication factor at creation")
+
+    # Listeners.
+    api_host: str = Field("127.0.0.1", description="address the api listens on")
+    api_port: int = Field(8080, ge=1, le=65535, description="port of the api")
+    ingest_host: str = Field("127.0.0.1", description="address ingest listens on")
+    ingest_port: int = Field(8081, ge=1, le=65535, description="port of ingest")
+    metrics_host: str = Field("127.0.0.1", description="address of every metrics and health listener")
+    metrics_port_ingest: int = Field(9101, ge=1, le=65535, description="metrics of ingest")
+    metrics_port_engine: int = Field(9102, ge=1, le=65535, description="metrics, livez and readyz of the engine")
+    metrics_port_recorder: int = Field(9103, ge=1, le=65535, description="metrics, livez and readyz of the recorder")
+    metrics_port_api: int = Field(9104, ge=1, le=65535, description="metrics of the api")
+    metrics_port_delivery: int = Field(9105, ge=1, le=65535, description="metrics of delivery")
+
+    # Engine.
+    engine_runtime: Literal["chunked", "guarded"] = Field(
+        "chunked", description="chunked: the fast consumer seam; guarded: Faust's public API with the rebalance guard"
+    )
+    engine_store: Literal["memory", "rocksdb"] = Field("rocksdb", description="local copy of the state")
+    engine_app_id: str = Field("ebbtide-engine", description="Kafka group and changelog prefix of the engine")
+    engine_batch: int = Field(4000, ge=1, le=100_000, description="most records applied in one effect")
+    engine_session_timeout_s: float = Field(10.0, ge=1, description="Kafka group session timeout")
+    ticks: Literal["on", "off", "after-replay"] = Field("on", description="live clock ticks by this engine worker")
+    tick_interval_s: float = Field(5.0, gt=0, description="seconds between live ticks")
+    tick_grace_s: float = Field(60.0, ge=0, description="a live tick says now minus this many seconds")
+    dedupe_hours: int = Field(24, ge=1, le=168, description="a producer's retry counts once within this many hours")
+    catalogue_file: Path | None = Field(None, description="operators' overrides and own signals (YAML)")
+
+    # Ingest.
+    ingest_mapping_file: Path | None = Field(None, description="event-name mapping for the tracking API (YAML)")
+    ingest_key_cache_s: float = Field(30.0, ge=0, description="how long a write key's lookup is trusted")
+    stripe_secret: str | None = Field(None, description="whsec_… of the Stripe webhook")
+    zendesk_secret: str | None = Field(None, description="signing secret of the Zendesk webhook")
+    generic_webhook_secrets: dict[str, str] = Field(
+        default_factory=dict, description='JSON object, name to secret, for /v1/webhooks/generic/{name}'
+    )
+
+    # Logs.
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
+    log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka bootstrap servers in use: the given ones or the local broker."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.local_kafka_port}"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL (asyncpg driver) in use: the given one or the local database."""
+        url = self.database_url or f"postgresql://postgres@127.0.0.1:{self.local_postgres_port}/ebbtide"
+        for plain in ("postgresql://", "postgres://"):
+            if url.startswith(plain):
+                return "postgresql+asyncpg://" + url.removeprefix(plain)
+        return url
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once. Raises pydantic's ValidationError naming every bad variable at once."""
+    return Settings()  # type: ignore[call-arg]  # every field has a default; pydantic's plugin is not loaded
