@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     stripe_secret: str | None = Field(None, description="whsec_… of the Stripe webhook")
     zendesk_secret: str | None = Field(None, description="signing secret of the Zendesk webhook")
     generic_webhook_secrets: dict[str, str] = Field(
-        default_factory=dict, description='JSON object, name to secret, for /v1/webhooks/generic/{name}'
+        default_factory=dict, description="JSON object, name to secret, for /v1/webhooks/generic/{name}"
     )
 
     # Logs.
