@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     local_kafka_port: int = Field(LOCAL_KAFKA_PORT, ge=1, le=65535, description="port of the local broker")
     local_kafka_controller_port: int = Field(29093, ge=1, le=65535, description="port of the local KRaft controller")
     local_postgres_port: int = Field(LOCAL_POSTGRES_PORT, ge=1, le=65535, description="port of the local database")
+    maven_url: str = Field(
+        "https://repo.maven.apache.org/maven2", description="Maven Central or a mirror: where the local broker comes from"
+    )
     topic_partitions: int = Field(4, ge=1, le=512, description="partitions of every keyed topic, fixed at creation")
     topic_replication: int = Field(1, ge=1, le=7, description="replication factor at creation")
 
