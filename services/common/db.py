@@ -145,7 +145,7 @@ def _run_upgrade(connection: Connection) -> None:
 
 async def _wait_and_create(url: str, deadline: float, told: Callable[[str], None]) -> None:
     name = make_url(url).database
-    where = make_url(url).render_as_string(hide_password=True)
+    where = make_url(url).set(drivername="postgresql").render_as_string(hide_password=True)
     if not name:
         raise DatabaseError(f"EBBTIDE_DATABASE_URL names no database: {where}; end it with /ebbtide")
     waited = False
