@@ -155,8 +155,8 @@ class Transition(Base):
     ordinal: Mapped[int] = mapped_column(Integer, primary_key=True, comment="1 is the raise")
     sequence: Mapped[int] = mapped_column(BigInteger, comment="the account's sequence number at this change")
     time: Mapped[dt.datetime] = mapped_column(Instant)
+    appended_at: Mapped[dt.datetime] = mapped_column(Instant, comment="when the record came to its topic")
     body: Mapped[dict[str, Any]] = mapped_column(JSON)
-    recorded_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
 
 
 class TimelineEntry(Base):
@@ -170,6 +170,7 @@ class TimelineEntry(Base):
     type: Mapped[str] = mapped_column(Text)
     source: Mapped[str] = mapped_column(Text)
     event_id: Mapped[str] = mapped_column(Text)
+    appended_at: Mapped[dt.datetime] = mapped_column(Instant, comment="when the record came to its topic")
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
@@ -180,6 +181,7 @@ class Erasure(Base):
 
     account_id: Mapped[str] = mapped_column(Key, primary_key=True)
     events_until: Mapped[dt.datetime | None] = mapped_column(Instant, comment="event time of the erasure")
+    events_appended_until: Mapped[dt.datetime | None] = mapped_column(Instant, comment="its append time")
     records_until: Mapped[dt.datetime | None] = mapped_column(Instant, comment="append time of the null health record")
 
 

@@ -132,6 +132,7 @@ def upgrade() -> None:
         "erasures",
         sa.Column("account_id", sa.Text(collation="C"), nullable=False),
         sa.Column("events_until", sa.DateTime(timezone=True), nullable=True, comment="event time of the erasure"),
+        sa.Column("events_appended_until", sa.DateTime(timezone=True), nullable=True, comment="its append time"),
         sa.Column(
             "records_until", sa.DateTime(timezone=True), nullable=True, comment="append time of the null health record"
         ),
@@ -165,6 +166,9 @@ def upgrade() -> None:
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("event_id", sa.Text(), nullable=False),
+        sa.Column(
+            "appended_at", sa.DateTime(timezone=True), nullable=False, comment="when the record came to its topic"
+        ),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "time", "entry", name=op.f("pk_timeline")),
     )
@@ -174,8 +178,10 @@ def upgrade() -> None:
         sa.Column("ordinal", sa.Integer(), nullable=False, comment="1 is the raise"),
         sa.Column("sequence", sa.BigInteger(), nullable=False, comment="the account's sequence number at this change"),
         sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "appended_at", sa.DateTime(timezone=True), nullable=False, comment="when the record came to its topic"
+        ),
         sa.Column("body", sa.JSON(), nullable=False),
-        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("episode_id", "ordinal", name=op.f("pk_transitions")),
     )
     op.create_table(
