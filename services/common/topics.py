@@ -28,10 +28,14 @@ class TopicsRefused(Exception):
 
 
 class Existing(Struct, frozen=True, kw_only=True):
-    """A topic as the broker has it. `overrides` are the settings made on the topic itself, `configs` all in effect."""
+    """A topic as the broker has it. `overrides` are the settings made on the topic itself, `configs` all in effect.
+
+    `led` says that every partition has a leader: a topic just made takes no record before.
+    """
 
     partitions: int
     replication: int
+    led: bool = True
     configs: dict[str, str]
     overrides: dict[str, str]
 
@@ -130,15 +134,25 @@ async def apply(bootstrap: str, *, partitions: int, replication: int, app_id: st
         first = plan(wanted, existing, partitions=partitions, replication=replication)
         await _create(client, first.changes, wanted, partitions, replication)
         await _set(client, first.changes, existing)
-        left = first
-        deadline = time.monotonic() + SETTLED_WITHIN_S
-        while left.changes:  # until every broker that is asked knows of it
-            left = plan(wanted, await _read(client, wanted), partitions=partitions, replication=replication)
-            if left.changes:
-                if time.monotonic() > deadline:
-                    raise TopicsRefused(f"the broker does not show the changes: {left.changes[0]}")
-                await asyncio.sleep(0.1)
+        if first.changes:
+            changed = {change.topic: wanted[change.topic] for change in first.changes}
+            await _settled(client, changed, partitions, replication)
+        left = plan(wanted, await _read(client, wanted), partitions=partitions, replication=replication)
     return Report(changes=first.changes, differences=left.differences, refused=left.refused)
+
+
+async def _settled(client: AIOKafkaAdminClient, changed: dict[str, Topic], partitions: int, replication: int) -> None:
+    """Return once the brokers show every change and a leader for every partition of the changed topics."""
+    deadline = time.monotonic() + SETTLED_WITHIN_S
+    while True:
+        existing = await _read(client, changed)
+        open_changes = plan(changed, existing, partitions=partitions, replication=replication).changes
+        if not open_changes and all(topic.led for topic in existing.values()):
+            return
+        if time.monotonic() > deadline:
+            waiting = [str(change) for change in open_changes] or [n for n, topic in existing.items() if not topic.led]
+            raise TopicsRefused(f"accepted, but not in effect after {SETTLED_WITHIN_S:.0f} s: {', '.join(waiting)}")
+        await asyncio.sleep(0.05)
 
 
 def _unequal(wanted: Mapping[str, Topic], existing: Mapping[str, Existing], partitions: int) -> str | None:
@@ -178,13 +192,11 @@ def _shown(topic: Topic) -> str:
 
 async def _read(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, Existing]:
     wanted = set(names)
-    layout: dict[str, tuple[int, int]] = {}
-    for topic in await client.describe_topics():
-        if topic["topic"] in wanted and not topic["error_code"]:
-            replicas = [len(partition["replicas"]) for partition in topic["partitions"]]
-            # A topic just made shows its partitions a moment later, and one without a leader takes no record yet.
-            if replicas and all(partition["leader"] >= 0 for partition in topic["partitions"]):
-                layout[topic["topic"]] = (len(replicas), min(replicas))
+    layout = {
+        topic["topic"]: topic["partitions"]
+        for topic in await client.describe_topics()
+        if topic["topic"] in wanted and topic["partitions"]
+    }
     if not layout:
         return {}
     found: dict[str, Existing] = {}
@@ -192,10 +204,11 @@ async def _read(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, 
     for code, message, _, name, entries in (resource for answer in answers for resource in answer.resources):
         if code:
             raise TopicsRefused(f"{name}: its settings cannot be read: {broker_error(code, message)}")
-        partitions, replication = layout[name]
+        partitions = layout[name]
         found[name] = Existing(
-            partitions=partitions,
-            replication=replication,
+            partitions=len(partitions),
+            replication=min(len(partition["replicas"]) for partition in partitions),
+            led=all(partition["leader"] >= 0 for partition in partitions),
             configs={entry[0]: entry[1] for entry in entries if entry[1] is not None},
             overrides={entry[0]: entry[1] for entry in entries if entry[3] == _SET_ON_TOPIC and entry[1] is not None},
         )
