@@ -40,7 +40,7 @@ def classpath(say: Callable[[str], None], maven_url: str = MAVEN_CENTRAL) -> lis
     missing = [(name, digest) for name, digest in pins if not (cache / name).exists()]
     if missing:
         started = time.monotonic()
-        say(f"fetching Apache Kafka {KAFKA_VERSION}: {len(missing)} archives, once, into {cache}")
+        say(f"fetching Apache Kafka {KAFKA_VERSION}: {len(missing)} archives (43 MB), once, into {cache}")
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda pin: _fetch(f"{maven_url}/{pin[0]}", cache / pin[0], pin[1]), missing))
         say(f"fetched in {time.monotonic() - started:.0f} s")

@@ -73,7 +73,7 @@ class LocalKafka:
 
     def wait_ready(self, within: float = READY_WITHIN_S) -> None:
         """Return once the broker serves metadata and a loaded group coordinator. Raises ServerError otherwise."""
-        asyncio.run(self._wait_ready(within))
+        asyncio.run(self.ready(within))
 
     def stop(self, patience: float = 30.0) -> None:
         """Stop the broker, also one that an earlier process started. Does nothing when none runs."""
@@ -93,7 +93,8 @@ class LocalKafka:
         """Delete every topic but the broker's own, and return once they are gone."""
         asyncio.run(_delete_all_topics(self.bootstrap))
 
-    async def _wait_ready(self, within: float) -> None:
+    async def ready(self, within: float = READY_WITHIN_S) -> None:
+        """`wait_ready` for those who have an event loop."""
         deadline = time.monotonic() + within
         problem: object = "no answer yet"
         while time.monotonic() < deadline:

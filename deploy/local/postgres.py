@@ -12,6 +12,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from deploy.local import process
 from deploy.local.process import ServerError
 
@@ -57,9 +59,7 @@ class LocalPostgres:
         data = self.folder / "data"
         if not (data / "PG_VERSION").exists():
             self._make_cluster(binaries, data, uid)
-        # A pid left by a power cut may be another program's now; PostgreSQL would refuse to start beside it.
-        if process.recorded(self.record) is None:
-            (data / "postmaster.pid").unlink(missing_ok=True)
+        _forget_foreign_pid(data / "postmaster.pid")
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -137,23 +137,39 @@ class LocalPostgres:
         )
 
     def _make_cluster(self, binaries: Path, data: Path, uid: int | None) -> None:
-        shutil.rmtree(data, ignore_errors=True)  # what an initdb that was cut short left
-        data.mkdir(parents=True)
-        data.chmod(0o700)
+        # Made aside and renamed when whole: an initdb that is cut short leaves something that looks like a cluster.
+        part = data.with_name("data.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        part.chmod(0o700)
         drop = {} if uid is None else {"user": uid, "group": uid, "extra_groups": []}
         if uid is not None:
-            os.chown(data, uid, uid)
+            os.chown(part, uid, uid)
         locale = ["--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         done = subprocess.run(
-            [str(binaries / "initdb"), "-D", str(data), "-U", USER, "--auth=trust", "--no-instructions", *locale],
+            [str(binaries / "initdb"), "-D", str(part), "-U", USER, "--auth=trust", "--no-instructions", *locale],
             capture_output=True,
             text=True,
             check=False,
-            cwd=data,
+            cwd=part,
             **drop,  # type: ignore[call-overload]
         )
         if done.returncode:
             raise ServerError(f"PostgreSQL could not prepare {data}:\n{done.stdout}{done.stderr}")
+        part.replace(data)
+
+
+def _forget_foreign_pid(pid_file: Path) -> None:
+    """Remove the server's own pid file if a power cut left it and the pid is another program's now.
+
+    PostgreSQL would refuse to start beside it. In every other case it judges the file better than we could.
+    """
+    try:
+        name = psutil.Process(int(pid_file.read_text().split()[0])).name()
+    except (FileNotFoundError, ValueError, IndexError, psutil.Error):
+        return
+    if name != "postgres":
+        pid_file.unlink()
 
 
 def _binaries() -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
@@ -86,33 +85,57 @@ def recorded(record: Path) -> psutil.Process | None:
 
 
 def end(
-    process: subprocess.Popen[bytes] | psutil.Process, *, ask: signal.Signals = signal.SIGTERM, patience: float = 15.0
+    process: subprocess.Popen[bytes] | psutil.Process,
+    *,
+    ask: signal.Signals = signal.SIGTERM,
+    patience: float = 15.0,
+    family: bool = True,
 ) -> bool:
-    """End a process and everything in its session: ask, wait at most `patience` seconds, then kill.
+    """End a process and (with `family`) all below it: ask, wait at most `patience` seconds, then kill.
 
     Returns True when it went by itself, False when it had to be killed.
     """
+    below = _below(process.pid) if family else []
     with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
         process.send_signal(ask)
     # A stopped process (Ctrl-Z, SIGSTOP) would never see the request.
     with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
         process.send_signal(signal.SIGCONT)
     asked = _gone(process, patience)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
     if not asked:
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
             process.kill()
         _gone(process, 10.0)
+    for left in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()  # psutil looks at the start time first: a pid that is another's by now is left alone
     return asked
 
 
-def _gone(process: subprocess.Popen[bytes] | psutil.Process, patience: float) -> bool:
+def _below(pid: int) -> list[psutil.Process]:
     try:
-        process.wait(timeout=patience)
-    except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-        return False
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _gone(process: subprocess.Popen[bytes] | psutil.Process, patience: float) -> bool:
+    deadline = time.monotonic() + patience
+    while _lives(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
     return True
+
+
+def _lives(process: subprocess.Popen[bytes] | psutil.Process) -> bool:
+    if isinstance(process, subprocess.Popen):
+        return process.poll() is None
+    try:
+        # Somebody else's ended child stays a zombie for as long as its parent does not look.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def end_recorded(record: Path, *, ask: signal.Signals = signal.SIGTERM, patience: float = 15.0) -> bool:

@@ -5,12 +5,13 @@ One class on purpose: an operator sees one list, and the README's table is check
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LOCAL_KAFKA_PORT = 29092
 LOCAL_POSTGRES_PORT = 25432
@@ -32,7 +33,8 @@ class Settings(BaseSettings):
     local_kafka_controller_port: int = Field(29093, ge=1, le=65535, description="port of the local KRaft controller")
     local_postgres_port: int = Field(LOCAL_POSTGRES_PORT, ge=1, le=65535, description="port of the local database")
     maven_url: str = Field(
-        "https://repo.maven.apache.org/maven2", description="Maven Central or a mirror: where the local broker comes from"
+        "https://repo.maven.apache.org/maven2",
+        description="Maven Central or a mirror: where the local broker comes from",
     )
     topic_partitions: int = Field(4, ge=1, le=512, description="partitions of every keyed topic, fixed at creation")
     topic_replication: int = Field(1, ge=1, le=7, description="replication factor at creation")
@@ -68,13 +70,24 @@ class Settings(BaseSettings):
     ingest_key_cache_s: float = Field(30.0, ge=0, description="how long a write key's lookup is trusted")
     stripe_secret: str | None = Field(None, description="whsec_… of the Stripe webhook")
     zendesk_secret: str | None = Field(None, description="signing secret of the Zendesk webhook")
-    generic_webhook_secrets: dict[str, str] = Field(
+    generic_webhook_secrets: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="JSON object, name to secret, for /v1/webhooks/generic/{name}"
     )
 
     # Logs.
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
+
+    @field_validator("generic_webhook_secrets", mode="before")
+    @classmethod
+    def _from_json(cls, given: object) -> object:
+        # Decoded here and not by the settings source, whose error would hide every other one.
+        if not isinstance(given, str):
+            return given
+        try:
+            return json.loads(given)
+        except ValueError as error:
+            raise ValueError(f"not a JSON object: {error}") from None
 
     @property
     def bootstrap(self) -> str:
