@@ -47,3 +47,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="ebbtide")
 def main() -> None:
     """Ebbtide: churn signals from product usage, support tickets and invoices."""
+
+
+if __name__ == "__main__":
+    main()
