@@ -1,0 +1,177 @@
+"""A vendor's portfolio of customers over months: most of them well, some in every kind of trouble, and who they are.
+
+Everything is a function of the number of accounts, the days, the seed and the last day: the same bytes every time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from services.demo.customer import CRM, TERM_DAYS, Archetype, Customer, Plan, Tier
+from services.demo.events import Draft, encode, us
+
+PER_MILLE: Final[dict[Archetype, int]] = {
+    "healthy": 610,
+    "growing": 50,
+    "declining": 35,
+    "silent": 25,
+    "core_erosion": 25,
+    "shelfware": 20,
+    "support_burst": 30,
+    "aged_critical": 20,
+    "late_payer": 35,
+    "support_and_billing": 12,
+    "detractor": 35,
+    "sponsor_lost": 25,
+    "power_users": 18,
+    "stuck_users": 25,
+    "churned": 20,
+    "tiny": 15,
+}
+"""How many of a thousand customers are of which kind. Of each kind there is one, where there are accounts enough."""
+
+TIERS: Final[tuple[Tier, ...]] = ("high", "low", "tech")
+LATE_SHARE, REPEATED_SHARE = 0.015, 0.005
+"""Events of use that arrive up to a day and a half late; events that their producer sends twice."""
+
+UNUSUAL_IDS: Final = ("Åkerström & Söner AB", "東京データ株式会社", "acme corp / EMEA", "naïve.co?ref=1#2", "🚀 launch")
+FIRST_NAMES: Final = ("Nord", "Blue", "Quick", "Bright", "Stone", "River", "Silver", "Open", "Prime", "Clear")
+LAST_NAMES: Final = ("bank", "works", "cart", "lane", "field", "grid", "press", "yard", "port", "mill", "labs", "care")
+
+
+class Label(NamedTuple):
+    """What a customer was made to be: the truth that signals can be judged by. `trouble_from` None: never."""
+
+    account: str
+    archetype: Archetype
+    tier: Tier
+    trouble_from: dt.date | None
+    churned_on: dt.date | None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Events as (arrival in µs, line of JSON) in order of arrival, and the labels by account.
+
+    Late events arrive after their time: in the file they stand where they arrived.
+    """
+
+    events: list[tuple[int, bytes]]
+    labels: list[Label]
+
+
+def simulate(accounts: int, days: int, seed: int, end_day: dt.date) -> Simulation:
+    """A portfolio of `accounts` customers over `days` days, of which `end_day` (UTC) is the last.
+
+    Raises ValueError, naming the argument, unless there are 1-100,000 accounts and 1-3,650 days.
+    """
+    if not 1 <= accounts <= 100_000:
+        raise ValueError(f"accounts: {accounts} is not between 1 and 100000")
+    if not 1 <= days <= 3650:
+        raise ValueError(f"days: {days} is not between 1 and 3650")
+    first = end_day - dt.timedelta(days=days - 1)
+    end = us(dt.datetime.combine(end_day, dt.time(), dt.UTC)) + 86_400_000_000
+    archetypes = _archetypes(accounts, random.Random(f"{seed}/archetypes"))
+    arrivals: list[tuple[int, int, bytes]] = []
+    labels: list[Label] = []
+    for index, archetype in enumerate(archetypes):
+        rng = random.Random(f"{seed}/{index}")
+        plan = _plan(index, archetype, days, rng)
+        drafts = Customer(plan, first, days, rng).life()
+        arrivals.extend(_arrive(index, plan.account, drafts, end, rng))
+        labels.append(_label(plan, first, days))
+    arrivals.extend(_releases(first, days, end))
+    arrivals.sort(key=lambda arrival: arrival[:2])
+    return Simulation([(at, line) for at, _, line in arrivals], labels)
+
+
+def _archetypes(accounts: int, rng: random.Random) -> list[Archetype]:
+    """The kinds of all accounts in random order, in the shares of `PER_MILLE`."""
+    chosen: list[Archetype] = []
+    if accounts >= 2 * len(PER_MILLE):
+        for archetype, share in PER_MILLE.items():
+            chosen.extend([archetype] * max(1, accounts * share // 1000))
+    missing = accounts - len(chosen)
+    chosen.extend(["healthy"] * missing)
+    del chosen[accounts:]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def _plan(index: int, archetype: Archetype, days: int, rng: random.Random) -> Plan:
+    tier = rng.choices(TIERS, (15, 55, 30))[0]
+    if archetype == "support_burst" and tier == "tech":
+        tier = "low"  # with the tech tier's thresholds a burst is twenty tickets
+    if archetype == "tiny":
+        tier = "tech"
+    starts = rng.randrange(1, max(2, days - 60)) if archetype == "healthy" and rng.random() < 0.12 else 0
+    # Late enough for a baseline, early enough for the consequences.
+    early, late = (70, days - 45) if archetype != "core_erosion" else (40, days - 190)
+    trouble = rng.randrange(early, late) if late > early else max(1, days // 2)
+    if starts:
+        renewal = starts + TERM_DAYS
+    elif archetype in ("healthy", "growing", "tiny", "power_users", "stuck_users"):
+        renewal = rng.randrange(20, 20 + TERM_DAYS)
+    else:  # what goes wrong before a renewal matters most
+        renewal = trouble + rng.randrange(25, 260)
+    churns = None
+    if archetype == "churned":
+        churns = trouble + rng.randrange(75, 120)
+    elif archetype == "silent" and rng.random() < 0.5:
+        churns = max(renewal, trouble + 65)
+    name = f"{rng.choice(FIRST_NAMES)}{rng.choice(LAST_NAMES)}"
+    account = (
+        UNUSUAL_IDS[index // 17] if index % 17 == 5 and index // 17 < len(UNUSUAL_IDS) else f"acct-{index + 1:04d}"
+    )
+    return Plan(
+        account=account,
+        name=f"{name.capitalize()} {index + 1}",
+        archetype=archetype,
+        tier=tier,
+        starts=starts,
+        trouble=trouble,
+        churns=churns if churns is not None and churns < days else None,
+        renewal=renewal,
+    )
+
+
+def _label(plan: Plan, first: dt.date, days: int) -> Label:
+    well = plan.archetype in ("healthy", "growing", "tiny", "power_users")
+    return Label(
+        plan.account,
+        plan.archetype,
+        plan.tier,
+        None if well or plan.trouble >= days else first + dt.timedelta(days=plan.trouble),
+        None if plan.churns is None else first + dt.timedelta(days=plan.churns),
+    )
+
+
+def _arrive(
+    index: int, account: str, drafts: list[Draft], end: int, rng: random.Random
+) -> Iterator[tuple[int, int, bytes]]:
+    """The events as they arrive: (instant, customer's number, line). What would arrive after `end` has not happened."""
+    for number, draft in enumerate(drafts, 1):
+        at = us(draft.time)
+        line = encode(draft, f"sim-{index + 1}-{number}", account)
+        if draft.type == "usage.feature_used" and rng.random() < LATE_SHARE:
+            at += round(min(36.0, rng.expovariate(1 / 3)) * 3_600_000_000)
+        if at >= end:
+            continue
+        yield at, index, line
+        if rng.random() < REPEATED_SHARE:
+            again = at + rng.randrange(1, 900) * 1_000_000
+            if again < end:
+                yield again, index, line
+
+
+def _releases(first: dt.date, days: int, end: int) -> Iterator[tuple[int, int, bytes]]:
+    """A new feature for everybody every four months."""
+    for number, day in enumerate(range(60, days, 120), 1):
+        at = dt.datetime.combine(first, dt.time(6), dt.UTC) + dt.timedelta(days=day)
+        draft = Draft(at, "feature.released", {"feature": f"release-{number}"}, CRM)
+        if us(at) < end:
+            yield us(at), -1, encode(draft, f"sim-release-{number}", None)
