@@ -19,8 +19,11 @@ TransitionType = Literal["signal.raised", "signal.escalated", "signal.cleared"]
 Owner = Literal["csm", "support", "finance", "sales", "product"]
 
 
-class Evidence(Struct, kw_only=True, omit_defaults=True):
-    """One number behind a signal, with what it is compared to and the window it was taken over (half open, UTC)."""
+class Evidence(Struct, kw_only=True):
+    """One number behind a signal, with what it is compared to and the window it was taken over (half open, UTC).
+
+    Every member is written: null says that there is nothing to compare with, or no window.
+    """
 
     measure: str
     value: float | int | str | None
