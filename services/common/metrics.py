@@ -15,7 +15,9 @@ LOG_LINES = Counter("ebbtide_log_lines_total", "Lines logged, by level", ["level
 
 # --- ingest --------------------------------------------------------------------------------------------------------
 
-INGEST_REQUESTS = Counter("ebbtide_ingest_requests_total", "Requests answered, by route and status", ["route", "status"])
+INGEST_REQUESTS = Counter(
+    "ebbtide_ingest_requests_total", "Requests answered, by route and status", ["route", "status"]
+)
 INGEST_EVENTS = Counter(
     "ebbtide_ingest_events_total",
     "Events and calls: accepted, rejected (told), retry (not acknowledged), dead_letter, ignored (make no event)",
@@ -28,3 +30,71 @@ INGEST_PRODUCE_SECONDS = Histogram(
 )
 INGEST_BODY_BYTES = Gauge("ebbtide_ingest_body_bytes", "Decoded bodies of the requests being answered, in bytes")
 INGEST_LINKS = Gauge("ebbtide_ingest_attribution_links", "Names (users, foreign ids) that are linked to an account")
+
+# --- recorder ------------------------------------------------------------------------------------------------------
+
+RECORDER_RECORDS = Counter("ebbtide_recorder_records_total", "Records read, by topic", ["topic"])
+RECORDER_ROWS = Counter(
+    "ebbtide_recorder_rows_total", "Rows written, by kind: transition, health, timeline, erasure", ["kind"]
+)
+RECORDER_REFUSED = Counter(
+    "ebbtide_recorder_refused_total",
+    "Records kept aside, by reason: undecodable, contradiction, unrecordable",
+    ["reason"],
+)
+RECORDER_RECONCILED = Counter(
+    "ebbtide_recorder_reconciled_total", "Episodes that a health record put right: a stale worker's transition"
+)
+RECORDER_STALE_HEALTH = Counter(
+    "ebbtide_recorder_stale_health_total", "Health records ignored because a newer one is recorded"
+)
+RECORDER_SKIPPED = Counter(
+    "ebbtide_recorder_skipped_offsets_total", "Offsets that the broker no longer had when they were due", ["topic"]
+)
+RECORDER_RETRIES = Counter("ebbtide_recorder_retries_total", "Starts over after Postgres or Kafka failed", ["lane"])
+RECORDER_LAG = Gauge("ebbtide_recorder_lag_records", "Records appended and not yet recorded", ["topic", "partition"])
+RECORDER_BEHIND = Gauge(
+    "ebbtide_recorder_behind_seconds", "Age of the oldest record not yet recorded; 0 when all are", ["lane"]
+)
+RECORDER_WRITE_SECONDS = Histogram(
+    "ebbtide_recorder_write_seconds",
+    "Seconds that one transaction took",
+    ["lane"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+)
+
+# --- engine --------------------------------------------------------------------------------------------------------
+
+ENGINE_RECORDS = Counter(
+    "ebbtide_engine_records_total",
+    "Records consumed, by what became of them: records = ticks + applied + duplicate + dead; dedupe_unchecked of applied",
+    ["outcome", "topic"],
+)
+ENGINE_DEAD_LETTERS = Counter("ebbtide_engine_dead_letters_total", "Dead letters written, by reason", ["reason"])
+ENGINE_TRANSITIONS = Counter("ebbtide_engine_transitions_total", "Signal transitions published, repeats included")
+ENGINE_LAG = Gauge("ebbtide_engine_lag_records", "Records appended and not yet applied", ["topic", "partition"])
+ENGINE_BEHIND = Gauge("ebbtide_engine_behind_seconds", "Age of the record applied last while more wait; else 0")
+ENGINE_CLOCK = Gauge(
+    "ebbtide_engine_clock_seconds", "The least clock of this worker's partitions, Unix time; 0: none yet"
+)
+ENGINE_TICKED = Gauge(
+    "ebbtide_engine_ticked_seconds", "What the last live tick of this worker said, Unix time; 0: none"
+)
+ENGINE_BATCH_SECONDS = Histogram(
+    "ebbtide_engine_batch_seconds",
+    "From a batch of records taken to all its effects acknowledged",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)
+ENGINE_BATCH_RECORDS = Histogram(
+    "ebbtide_engine_batch_records", "Records in a batch", buckets=(1, 10, 100, 500, 1000, 2000, 4000, 16000)
+)
+ENGINE_PARTITIONS = Gauge("ebbtide_engine_partitions", "Partitions this worker has")
+ENGINE_OPEN_SECONDS = Gauge("ebbtide_engine_open_seconds", "How long the last opening of recovered partitions took")
+ENGINE_REFUSED_STATE = Counter(
+    "ebbtide_engine_refused_state_total", "State records refused because their writer had lost the partition"
+)
+ENGINE_SOURCE = Counter(
+    "ebbtide_engine_source_total",
+    "What happened while fetching: dropped (records, at rebalances), rewinds, holes, pauses",
+    ["what"],
+)

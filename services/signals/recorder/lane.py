@@ -1,0 +1,255 @@
+"""One lane: a set of topics read in order and written to Postgres, each record in effect exactly once.
+
+The offsets stand in Postgres and move in the transaction that writes the rows. A lane has one writer, whoever holds its
+advisory lock on the very connection that writes: a process that lost the connection can no longer write, and another
+one takes over where the table says. Any failure ends the session; the next one starts from the table again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from services.common import metrics
+from services.common.db import UNREACHABLE, connect
+from services.common.kafka import BrokerUnreachable, UnknownTopic, partition_counts
+from services.common.settings import Settings
+from services.signals.recorder import writer
+from services.signals.recorder.records import Record, RefusedRow, printable
+from services.signals.recorder.writer import Position
+
+log = structlog.get_logger()
+
+MOST_RECORDS = 4000
+POLL_MS = 250
+PING_S = 2.0
+STANDBY_S = 1.0
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+
+RETRIED = (*UNREACHABLE, KafkaError, BrokerUnreachable, UnknownTopic)
+# A value that Postgres will not take will not be taken next time either: the record is set aside, not retried.
+UNRECORDABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError, UnicodeEncodeError)
+
+
+class Kept(NamedTuple):
+    """A record that has a row to write, and that row."""
+
+    record: Record
+    row: Any
+
+
+class Lane:
+    """Reads `topics`; `row_of` says what a record comes to (None: nothing), `write` writes the rows of a batch and
+    returns what counts them once they are committed.
+
+    At most `batch` rows are written at once, and none waits longer than `linger_s` for others.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[str],
+        row_of: Callable[[Record], Any],
+        write: Callable[[Any, list[Any]], Awaitable[Callable[[], None]]],
+        config: Settings,
+        *,
+        batch: int = 2000,
+        linger_s: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.topics = tuple(topics)
+        self._row_of = row_of
+        self._write = write
+        self._config = config
+        self._batch = batch
+        self._linger_s = linger_s
+        self._stop = asyncio.Event()
+        self._recorded: dict[Position, int] = {}
+        self._newest: dict[Position, float] = {}
+        self.ready = False
+        self.detail = "starting"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Record until told to stop. Failures of Postgres or Kafka are waited out, whatever they take."""
+        self._stop = stop
+        pause = FIRST_PAUSE_S
+        while not stop.is_set():
+            began = time.monotonic()
+            try:
+                await self._session()
+                return
+            except RETRIED as error:
+                self._set(False, f"{type(error).__name__}: {error}")
+            if time.monotonic() - began > LONGEST_PAUSE_S * 2:
+                pause = FIRST_PAUSE_S
+            metrics.RECORDER_RETRIES.labels(self.name).inc()
+            log.warning("recording stopped, will go on", lane=self.name, problem=self.detail, pause_s=round(pause, 1))
+            await _sleep(stop, pause * random.uniform(0.7, 1.3))
+            pause = min(pause * 2, LONGEST_PAUSE_S)
+
+    def _set(self, ready: bool, detail: str) -> None:
+        self.ready, self.detail = ready, detail.splitlines()[0][:300]
+
+    async def _session(self) -> None:
+        connection = await connect(self._config.database, process=f"recorder-{self.name}")
+        consumer: AIOKafkaConsumer | None = None
+        try:
+            while not await writer.lock(connection, self.name):
+                self._set(True, "standing by: another recorder is writing")
+                await _sleep(self._stop, STANDBY_S)
+                if self._stop.is_set():
+                    return
+            self._set(False, "connecting to Kafka")
+            counts = await partition_counts(self._config.bootstrap, self.topics)
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._config.bootstrap,
+                client_id=f"ebbtide-recorder-{self.name}",
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                fetch_max_wait_ms=100,
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+            )
+            await consumer.start()
+            partitions = [TopicPartition(topic, number) for topic in self.topics for number in range(counts[topic])]
+            consumer.assign(partitions)
+            await self._position(connection, consumer, partitions)
+            self._set(True, "recording")
+            await self._record(connection, consumer)
+        finally:
+            if consumer is not None:
+                await consumer.stop()
+            await _close(connection)
+
+    async def _position(self, connection: Any, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        known = await writer.read_offsets(connection, self.topics)
+        first = await consumer.beginning_offsets(partitions)
+        end = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            place = (partition.topic, partition.partition)
+            wanted = known.get(place, first[partition])
+            if wanted < first[partition]:
+                # Gone by retention while nobody read: said, counted, and no reason to stand still.
+                missed = first[partition] - wanted
+                metrics.RECORDER_SKIPPED.labels(partition.topic).inc(missed)
+                log.error("offsets are gone from the broker", topic=place[0], partition=place[1], missed=missed)
+                wanted = first[partition]
+            elif wanted > end[partition]:
+                log.error("the topic was made anew: reading it from its start", topic=place[0], partition=place[1])
+                wanted = first[partition]
+            consumer.seek(partition, wanted)
+            self._recorded[place] = wanted
+
+    async def _record(self, connection: Any, consumer: AIOKafkaConsumer) -> None:
+        kept: list[Kept] = []
+        read: dict[Position, int] = {}
+        due = pinged = time.monotonic()
+        while not self._stop.is_set():
+            wait_ms = POLL_MS if not read else min(POLL_MS, max(1, round((due - time.monotonic()) * 1000)))
+            found = await consumer.getmany(timeout_ms=wait_ms, max_records=MOST_RECORDS)
+            now = time.monotonic()
+            if not read:
+                due = now + self._linger_s
+            for partition, records in found.items():
+                place = (partition.topic, partition.partition)
+                read[place] = records[-1].offset + 1
+                self._newest[place] = records[-1].timestamp / 1000
+                metrics.RECORDER_RECORDS.labels(partition.topic).inc(len(records))
+                for record in records:
+                    row = self._row_of(record)
+                    if row is not None:
+                        kept.append(Kept(record, row))
+            if read and (len(kept) >= self._batch or now >= due):
+                await self._flush(connection, kept, read)
+                self._recorded.update(read)
+                kept, read = [], {}
+            elif now - pinged < PING_S:
+                continue
+            else:
+                # Only a question shows that an idle connection is gone.
+                await connection.fetchval("SELECT 1")
+            pinged = now
+            self._measure(consumer)
+        await self._flush(connection, kept, read)
+
+    async def _flush(self, connection: Any, kept: list[Kept], read: dict[Position, int]) -> None:
+        for start in range(0, len(kept), self._batch):
+            rows = kept[start : start + self._batch]
+            last = start + self._batch >= len(kept)
+            await self._transact(connection, rows, read if last else _next_offsets(rows))
+        if not kept and read:
+            await self._transact(connection, [], read)
+
+    async def _transact(self, connection: Any, rows: list[Kept], offsets: dict[Position, int]) -> None:
+        try:
+            with metrics.RECORDER_WRITE_SECONDS.labels(self.name).time():
+                async with connection.transaction():
+                    count = await self._write(connection, [item.row for item in rows])
+                    await writer.write_offsets(connection, offsets)
+            count()
+        except UNRECORDABLE as error:
+            if not rows:
+                raise
+            if len(rows) == 1:
+                await self._set_aside(connection, rows[0].record, error, offsets)
+                return
+            half = len(rows) // 2
+            await self._transact(connection, rows[:half], _next_offsets(rows[:half]))
+            await self._transact(connection, rows[half:], offsets)
+
+    async def _set_aside(self, connection: Any, record: Record, error: Exception, offsets: dict[Position, int]) -> None:
+        row = RefusedRow(record, "unrecordable", printable(str(error)))
+        async with connection.transaction():
+            await writer.write_refused(connection, [row])
+            await writer.write_offsets(connection, offsets)
+        count_refused([row])
+
+    def _measure(self, consumer: AIOKafkaConsumer) -> None:
+        behind = 0.0
+        for place, offset in self._recorded.items():
+            end = consumer.highwater(TopicPartition(*place))
+            lag = 0 if end is None else max(end - offset, 0)
+            metrics.RECORDER_LAG.labels(*place).set(lag)
+            if lag and place in self._newest:
+                behind = max(behind, time.time() - self._newest[place])
+        metrics.RECORDER_BEHIND.labels(self.name).set(behind)
+
+
+def count_refused(rows: Sequence[RefusedRow]) -> None:
+    """Count and log records that are set aside."""
+    for row in rows:
+        metrics.RECORDER_REFUSED.labels(row.reason).inc()
+        log.error(
+            "a record is set aside",
+            reason=row.reason,
+            detail=row.detail,
+            topic=row.record.topic,
+            partition=row.record.partition,
+            offset=row.record.offset,
+        )
+
+
+def _next_offsets(rows: list[Kept]) -> dict[Position, int]:
+    return {(record.topic, record.partition): record.offset + 1 for record, _ in rows}
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _close(connection: Any) -> None:
+    try:
+        await connection.close(timeout=2)
+    except (*UNREACHABLE, TimeoutError):
+        connection.terminate()

@@ -1,0 +1,71 @@
+"""The recorder: what the engine says, and what happened to each account, from Kafka to Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from services.common import logs, metrics
+from services.common.lifecycle import HealthServer, serve_until_stopped
+from services.common.settings import Settings, settings
+from services.signals.recorder import writer
+from services.signals.recorder.fold import fold_events, fold_signals
+from services.signals.recorder.lane import Lane, count_refused
+from services.signals.recorder.records import SIGNAL_TOPICS, TIMELINE_TOPICS, event_row, signal_row
+
+log = structlog.get_logger()
+
+# Signals are wanted at once. History may wait for company: one transaction then serves many events.
+TIMELINE_LINGER_S = 0.3
+
+
+async def write_signals(connection: Any, rows: list[Any]) -> Callable[[], None]:
+    """Write a batch of the signal topics and `health`. What is returned counts it, once it is committed."""
+    batch = fold_signals(rows)
+    done = await writer.write_signals(connection, batch)
+    await writer.write_refused(connection, batch.refused)
+
+    def count() -> None:
+        count_refused(batch.refused)
+        metrics.RECORDER_ROWS.labels("transition").inc(len(batch.transitions))
+        metrics.RECORDER_ROWS.labels("health").inc(len(batch.health) - done.stale)
+        metrics.RECORDER_ROWS.labels("erasure").inc(len(batch.erased))
+        metrics.RECORDER_STALE_HEALTH.inc(done.stale)
+        metrics.RECORDER_RECONCILED.inc(done.reconciled)
+
+    return count
+
+
+async def write_events(connection: Any, rows: list[Any]) -> Callable[[], None]:
+    """Write a batch of the input topics. What is returned counts it, once it is committed."""
+    batch = fold_events(rows)
+    await writer.write_events(connection, batch)
+    return lambda: metrics.RECORDER_ROWS.labels("timeline").inc(len(batch.entries))
+
+
+def lanes(config: Settings) -> list[Lane]:
+    """Both lanes. They are apart so that a backlog of events never delays a signal."""
+    return [
+        Lane("signals", SIGNAL_TOPICS, signal_row, write_signals, config),
+        Lane("timeline", TIMELINE_TOPICS, event_row, write_events, config, linger_s=TIMELINE_LINGER_S),
+    ]
+
+
+async def serve(config: Settings) -> None:
+    """Record until told to stop."""
+    running = lanes(config)
+
+    def ready() -> tuple[bool, str]:
+        return all(lane.ready for lane in running), "; ".join(f"{lane.name}: {lane.detail}" for lane in running)
+
+    async with HealthServer(config.metrics_host, config.metrics_port_recorder, ready, process="recorder"):
+        await serve_until_stopped(*(lane.run for lane in running))
+
+
+def run() -> None:
+    """Run the process until SIGTERM or SIGINT."""
+    logs.configure("recorder")
+    asyncio.run(serve(settings()))
