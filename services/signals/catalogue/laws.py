@@ -1,0 +1,95 @@
+"""Laws over the whole catalogue: a changed rule raises its version, a removed id leaves a tombstone, every entry is whole.
+
+`lock.json` holds a content hash per id and version, `retired.txt` the ids that may never come back, and
+`schemas/generated/catalogue.json` the description that other processes read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import schemas
+from services.signals.catalogue.registry import content_hash, entries
+from services.signals.core.signal import Fact
+
+HERE = Path(__file__).parent
+LOCK = HERE / "lock.json"
+RETIRED = HERE / "retired.txt"
+DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
+
+
+def described() -> list[dict[str, Any]]:
+    """Each signal as other processes and people see it, by id."""
+    return [
+        {
+            "id": signal.id,
+            "title": signal.title,
+            "version": signal.version,
+            "kind": signal.kind,
+            "family": signal.family,
+            "scope": signal.scope,
+            "severity": signal.severity,
+            "pages": signal.pages,
+            "composite": signal.composite,
+            "meaning": signal.meaning,
+            "source": signal.source,
+            "inputs": list(signal.inputs),
+            "reads": [str(fact.name).lower() for fact in Fact if fact & signal.reads],
+            "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
+            "action": msgspec.to_builtins(signal.action),
+        }
+        for signal, _, _ in sorted(entries().values(), key=lambda entry: entry[0].id)
+    ]
+
+
+def locked() -> dict[str, dict[str, Any]]:
+    """The lock as it should be now."""
+    return {
+        name: {"version": signal.version, "hash": content_hash(module)}
+        for name, (signal, _, module) in sorted(entries().items())
+    }
+
+
+def write() -> None:
+    """Accept the catalogue as it is."""
+    LOCK.write_text(json.dumps(locked(), indent=2) + "\n")
+    DESCRIPTION.parent.mkdir(parents=True, exist_ok=True)
+    DESCRIPTION.write_text(json.dumps(described(), indent=2, ensure_ascii=False) + "\n")
+
+
+def problems() -> list[str]:
+    """Every broken law, one line each."""
+    found: list[str] = []
+    lock = json.loads(LOCK.read_text())
+    retired = [line.split()[0] for line in RETIRED.read_text().splitlines() if line and not line.startswith("#")]
+    now = locked()
+    for name in now:
+        if name in retired:
+            found.append(f"{name}: was retired; an id is never used again")
+        if name not in lock:
+            found.append(f"{name}: not in lock.json; run `ebbtide catalogue check --write`")
+        elif lock[name]["hash"] != now[name]["hash"] and lock[name]["version"] >= now[name]["version"]:
+            found.append(f"{name}: its rule changed and its version did not; raise the version, then write the lock")
+        elif lock[name] != now[name]:
+            found.append(f"{name}: lock.json is behind; run `ebbtide catalogue check --write`")
+    for name in lock:
+        if name not in now and name not in retired:
+            found.append(f"{name}: removed without a tombstone; add it to retired.txt with the date and the reason")
+    for name, (signal, cases, module) in entries().items():
+        stem = Path(str(module.__file__)).stem
+        if stem != name.replace(".", "_"):
+            found.append(f"{name}: its file is {stem}.py and should be {name.replace('.', '_')}.py")
+        for text in ("title", "meaning", "source", "severity"):
+            if not getattr(signal, text).strip():
+                found.append(f"{name}: {text} is empty")
+        if signal.scope in ("user", "campaign") and signal.pages:
+            found.append(f"{name}: signals of users and campaigns never page")
+        if not any(case.expect for case in cases) or not any(not case.expect for case in cases):
+            found.append(f"{name}: needs a case that fires and a case that stays silent")
+    if not DESCRIPTION.exists() or json.loads(DESCRIPTION.read_text()) != described():
+        found.append("schemas/generated/catalogue.json is behind; run `ebbtide catalogue check --write`")
+    return found

@@ -1,0 +1,144 @@
+"""usage.decline: usage over 28 complete days fell by a quarter or more against the 28 before."""
+
+from __future__ import annotations
+
+from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.core.days import DAY_US
+from services.signals.core.windows import USAGE
+
+
+def _raises(c: Context) -> Finding | None:
+    windows = c.account.windows
+    previous = windows.complete_previous_28(USAGE)
+    current = windows.complete_28(USAGE)
+    if previous < c.p["baseline_min"] or current > c.p["raise_at"] * previous:
+        return None
+    half = current <= c.p["critical_at"] * previous
+    return Finding("critical" if half else "warning", frozen={"baseline": previous})
+
+
+def _escalates(c: Context) -> Finding | None:
+    current = c.account.windows.complete_28(USAGE)
+    if c.open.severity != "critical" and current <= c.p["critical_at"] * c.open.frozen["baseline"]:
+        return Finding("critical")
+    return None
+
+
+def _clears(c: Context) -> str | None:
+    if c.account.windows.complete_28(USAGE) >= c.p["clear_at"] * c.open.frozen["baseline"]:
+        return "recovered"
+    return "new_normal" if c.now >= c.open.opened_at + c.p["new_normal_days"] * DAY_US else None
+
+
+def _due(c: Context) -> int:
+    return 0 if c.episode is None else c.open.opened_at + c.p["new_normal_days"] * DAY_US
+
+
+def _describe(c: Context) -> tuple[str, list[Evidence]]:
+    windows, today = c.account.windows, c.today
+    current = windows.complete_28(USAGE)
+    baseline = c.open.frozen["baseline"]
+    change = round(100 * (current / baseline - 1))
+    sentence = (
+        f"Usage was {current} over the last 28 complete days, against {baseline} at the baseline ({change:+d} %)."
+    )
+    proof = evidence(
+        "usage",
+        current,
+        "uses",
+        baseline=baseline,
+        threshold=c.p["raise_at"] * baseline,
+        days=(today - 28, today - 1),
+    )
+    return sentence, [proof]
+
+
+SIGNAL = Signal(
+    id="usage.decline",
+    version=1,
+    title="Usage is falling",
+    kind="risk",
+    family="usage",
+    scope="account",
+    severity="warning; critical at half the baseline or less",
+    pages=False,
+    meaning=(
+        "Feature uses in production over the 28 complete days before today are at most 75 % of those over the 28 days "
+        "before, which were at least 20. The baseline is frozen at the raise. Clears at 85 % of it, or after 90 days "
+        "as the new normal. Judged at midnights and at late events."
+    ),
+    source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
+    reads=Fact.DAY | Fact.LATE_USAGE,
+    inputs=("usage.feature_used",),
+    action=Action(
+        title="Call the account, find out what stopped, and agree on the next use",
+        owner="csm",
+        playbook="usage-decline",
+        runbook="usage.decline",
+    ),
+    thresholds={
+        "default": {"baseline_min": 20, "raise_at": 0.75, "critical_at": 0.5, "clear_at": 0.85, "new_normal_days": 90}
+    },
+    raises=_raises,
+    escalates=_escalates,
+    clears=_clears,
+    due=_due,
+    describe=_describe,
+)
+
+
+def _used(day: str, count: int, **more: object) -> tuple[str, str, dict[str, object]]:
+    return (f"{day}T10:00:00Z", "usage.feature_used", {"feature": "report", "count": count, **more})
+
+
+# 100 uses a month ago and n since: at midnight of 2026-02-03 the first 28 days hold 100 and the last 28 hold n.
+CASES = [
+    Case(
+        name="exactly three quarters of the 28 days before",
+        events=[_used("2026-01-05", 100), _used("2026-01-20", 75)],
+        until="2026-02-02",
+        expect=[("2026-02-03T00:00:00Z", "raised", "warning")],
+    ),
+    Case(
+        name="one use more than three quarters",
+        events=[_used("2026-01-05", 100), _used("2026-01-20", 76)],
+        until="2026-02-02",
+        expect=[],
+    ),
+    Case(
+        name="half opens critical, and 85 % of the frozen baseline clears",
+        events=[_used("2026-01-05", 100), _used("2026-01-20", 50), _used("2026-02-03", 35)],
+        until="2026-02-03",
+        expect=[("2026-02-03T00:00:00Z", "raised", "critical"), ("2026-02-04T00:00:00Z", "cleared", "critical")],
+    ),
+    Case(
+        name="a warning escalates when usage falls to half of the frozen baseline",
+        events=[_used("2026-01-05", 100), _used("2026-01-06", 30), _used("2026-01-20", 45)],
+        until="2026-02-03",
+        expect=[("2026-02-03T00:00:00Z", "raised", "warning"), ("2026-02-04T00:00:00Z", "escalated", "critical")],
+    ),
+    Case(
+        name="after 90 days it is the new normal",
+        events=[_used("2026-01-05", 100)],
+        until="2026-05-04",
+        expect=[("2026-02-03T00:00:00Z", "raised", "critical"), ("2026-05-04T00:00:00Z", "cleared", "critical")],
+    ),
+    Case(
+        name="a baseline of 19 is too small to judge",
+        events=[_used("2026-01-05", 19)],
+        until="2026-03-05",
+        expect=[],
+    ),
+    Case(
+        name="usage outside production does not count",
+        events=[_used("2026-01-05", 100, environment="trial")],
+        until="2026-03-05",
+        expect=[],
+    ),
+    Case(
+        name="a late event that fills the window clears it",
+        events=[_used("2026-01-05", 100), _used("2026-02-03", 1), _used("2026-01-30", 90)],
+        until="2026-02-03",
+        expect=[("2026-02-03T00:00:00Z", "raised", "critical"), ("2026-02-03T10:00:00Z", "cleared", "critical")],
+    ),
+]

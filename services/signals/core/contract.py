@@ -1,0 +1,73 @@
+"""The account's profile and what follows from it: tier, seats, pricing, tenure, renewal. The latest event time wins per field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from msgspec import Struct
+
+from services.signals.core.days import add_months, date_of, day_of, day_of_date, midnight
+
+DEFAULT_TIER = "low"
+DEFAULT_TERM_MONTHS = 12
+
+
+class Profile(Struct, array_like=True):
+    """Profile fields as JSON values, and the event time that set each."""
+
+    fields: dict[str, Any] = {}
+    set_at: dict[str, int] = {}
+
+    def put(self, name: str, value: Any, at: int) -> bool:
+        """Set a field unless a later event already did; None clears it. True when the value changed."""
+        if at < self.set_at.get(name, at):
+            return False
+        self.set_at[name] = at
+        if value is None:
+            return self.fields.pop(name, None) is not None
+        before = self.fields.get(name)
+        self.fields[name] = value
+        return bool(before != value)
+
+    @property
+    def tier(self) -> str:
+        """Tier in force: an account without one is low touch."""
+        return str(self.fields.get("tier", DEFAULT_TIER))
+
+    @property
+    def seats(self) -> int:
+        """Licences bought, 0 where unknown."""
+        return int(self.fields.get("seats", 0))
+
+    @property
+    def per_seat(self) -> bool:
+        """Whether the price follows the seats: so unless another pricing is known."""
+        return bool(self.fields.get("pricing", "per_seat") == "per_seat")
+
+    @property
+    def renewal_day(self) -> int | None:
+        """Day of renewal: the renewal date, or else the end of the contract."""
+        text = self.fields.get("renewal_date") or self.fields.get("contract_end")
+        return day_of_date(dt.date.fromisoformat(text)) if text else None
+
+    def tenure_start(self, first_event: int) -> int:
+        """The instant tenure counts from: midnight of the contract's start, or else the first event."""
+        text = self.fields.get("contract_start")
+        return midnight(day_of_date(dt.date.fromisoformat(text))) if text else first_event
+
+    def days_to_renewal(self, now: int) -> int | None:
+        """Days from today to the renewal date, negative once it has passed."""
+        day = self.renewal_day
+        return None if day is None else day - day_of(now)
+
+    def renew(self, months: int | None, mrr: str | None, at: int) -> None:
+        """Move the renewal date, and the contract's end where it is known, by the new term."""
+        for name in ("renewal_date", "contract_end"):
+            text = self.fields.get(name)
+            if text:
+                day = add_months(day_of_date(dt.date.fromisoformat(text)), months or DEFAULT_TERM_MONTHS)
+                self.fields[name] = date_of(day).isoformat()
+                self.set_at[name] = max(at, self.set_at.get(name, at))
+        if mrr is not None:
+            self.put("mrr", mrr, at)

@@ -1,0 +1,58 @@
+"""Sub-records of an account: one per user, and one per ticket and invoice that is no longer open. Loaded when touched."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from services.signals.core.episodes import Episode, Past
+
+
+class User(Struct, array_like=True):
+    """One user of an account. `""` stands for answers and events that name no user. Times in µs, days since 1970.
+
+    `early_views` counts page views in the 7 × 24 h from the first login; `views_at` holds the latest few view times.
+    """
+
+    last_active_day: int = -1
+    first_login: int = -1
+    logins: int = 0
+    views: int = 0
+    early_views: int = 0
+    views_at: list[int] = []
+    nps: list[tuple[int, int, str]] = []  # (time, score, event id) of the latest answers, by time
+    login_event: str = ""
+    answered: list[str] = []
+    episodes: dict[str, Episode] = {}
+    past: dict[str, Past] = {}
+    due: dict[str, int] = {}
+
+    def next_due(self) -> int:
+        """The earliest instant at which time alone may change a signal of this user, or 0."""
+        return min(self.due.values(), default=0)
+
+
+class Ticket(Struct, array_like=True):
+    """A ticket. `critical_since` is when it last became P1 or P2, -1 while it is neither."""
+
+    opened_at: int
+    priority: str
+    priority_at: int
+    critical_since: int
+    is_open: bool
+    state_at: int
+    event_id: str
+    topic: str | None = None
+    category: str | None = None
+
+
+class Invoice(Struct, array_like=True):
+    """An invoice. `issued` is false while only a payment of it was seen. Amounts are decimal strings."""
+
+    issued: bool = False
+    due_day: int = 0
+    amount: str = "0"
+    currency: str = ""
+    recurring: bool = True
+    paid: str = "0"
+    settled: bool = False
+    event_id: str = ""

@@ -1,0 +1,153 @@
+"""What a signal is: metadata, thresholds per tier, and pure functions over one account that raise, escalate and clear it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntFlag
+from typing import Any, Final
+
+from msgspec import Struct
+
+from schemas.signals import Action, Evidence, Kind, Scope, Severity
+from services.signals.core.days import day_of
+from services.signals.core.episodes import Episode
+from services.signals.core.records import User
+from services.signals.core.state import Account
+
+
+class Fact(IntFlag):
+    """What an event or the passing of time changed. A signal is judged only when something that it reads changed."""
+
+    USAGE = 1  # today's or an earlier day's usage
+    LATE_USAGE = 2  # a complete day's usage
+    LAST_USAGE = 4  # when the account was last used
+    ACTIVE = 8  # the number of active users
+    USER = 16  # a user's own record
+    TICKETS = 32
+    INVOICES = 64
+    PROFILE = 128
+    CONTACTS = 256
+    SURVEY = 512
+    VALUE = 1024
+    RISKS = 2048  # the set of open account-scope risks, or their severities
+    DAY = 4096  # a midnight
+    CONTRACT = 8192  # renewed
+
+
+SEVERITY_RANK: Final = {"info": 0, "warning": 1, "critical": 2}
+
+
+class Finding(Struct):
+    """A condition that holds: how bad it is, the step it reached, and what the raise fixes for later comparison."""
+
+    severity: Severity
+    level: int = 0
+    frozen: dict[str, Any] = {}
+
+
+class Context:
+    """What a signal's functions may look at: the account, a user where the scope is user, the moment, the open episode.
+
+    `now` is the account clock in µs. `midnight` is true where the moment is a day roll. `p` are the thresholds in force.
+    Read only: nothing here may be changed by a signal, except `episode.frozen` by `observe`.
+    """
+
+    __slots__ = ("account", "catalogue", "episode", "midnight", "now", "p", "user", "user_id")
+
+    def __init__(self, account: Account, catalogue: Catalogue, now: int) -> None:
+        self.account = account
+        self.catalogue = catalogue
+        self.now = now
+        self.midnight = False
+        self.p: Mapping[str, Any] = {}
+        self.episode: Episode | None = None
+        self.user: User | None = None
+        self.user_id = ""
+
+    @property
+    def today(self) -> int:
+        """The account clock's day."""
+        return day_of(self.now)
+
+    @property
+    def open(self) -> Episode:
+        """The open episode; only for functions that are called while one is open."""
+        assert self.episode is not None
+        return self.episode
+
+    @property
+    def person(self) -> User:
+        """The user; only for functions of signals with user scope."""
+        assert self.user is not None
+        return self.user
+
+
+def _nothing(_: Context) -> None:
+    return None
+
+
+def _never(_: Context) -> int:
+    return 0
+
+
+class Signal(Struct, frozen=True, kw_only=True):
+    """One entry of the catalogue.
+
+    `raises` says whether to open (a Finding) or not (None); `escalates` whether an open episode got worse; `clears` why
+    an open episode ends (a word) or None; `observe` may add to the episode's frozen data while it is open; `due` is the
+    next instant in µs, 0 for none, at which time alone may change any of these (a midnight needs naming only where
+    nothing but its date matters: an account whose windows are empty is not woken for the others);
+    `describe` is one sentence with number, window and baseline, and the evidence behind it.
+    """
+
+    id: str
+    version: int
+    title: str
+    kind: Kind
+    family: str
+    scope: Scope
+    severity: str
+    pages: bool
+    meaning: str
+    source: str
+    reads: Fact
+    inputs: tuple[str, ...]
+    action: Action
+    thresholds: Mapping[str, Mapping[str, Any]]
+    raises: Callable[[Context], Finding | None]
+    clears: Callable[[Context], str | None]
+    describe: Callable[[Context], tuple[str, list[Evidence]]]
+    escalates: Callable[[Context], Finding | None] = _nothing
+    observe: Callable[[Context], None] = _nothing
+    due: Callable[[Context], int] = _never
+    composite: bool = False
+    once: bool = False
+
+    def parameters(self, tier: str) -> Mapping[str, Any]:
+        """Thresholds in force for a tier: the tier's own over the defaults."""
+        return {**self.thresholds.get("default", {}), **self.thresholds.get(tier, {})}
+
+
+class Catalogue:
+    """The signals in force, in the order they are judged: parts before composites, then by id."""
+
+    def __init__(self, signals: list[Signal], digest: str) -> None:
+        self.digest = digest
+        self.signals = sorted(signals, key=lambda s: (s.composite, s.id))
+        self.by_id = {signal.id: signal for signal in self.signals}
+        self.rank = {signal.id: index for index, signal in enumerate(self.signals)}
+        self._parameters = {
+            (signal.id, tier): signal.parameters(tier) for signal in signals for tier in ("high", "low", "tech")
+        }
+        self._by_facts: dict[int, list[Signal]] = {}
+
+    def parameters(self, signal: str, tier: str) -> Mapping[str, Any]:
+        """Thresholds in force for a signal and tier."""
+        return self._parameters[signal, tier]
+
+    def reading(self, facts: int) -> list[Signal]:
+        """The signals that read any of these facts, in judging order."""
+        found = self._by_facts.get(facts)
+        if found is None:
+            found = self._by_facts[facts] = [s for s in self.signals if s.reads & facts]
+        return found
