@@ -1,0 +1,103 @@
+"""The Faust app of one engine worker: its topics, its table, its one agent over all input topics."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import mode
+
+from services.common.settings import Settings
+from services.signals.runtime.source import SourceApp, SourceConsumer
+from services.signals.runtime.stores import PartitionStores
+from services.signals.runtime.stream import MergedStream
+from services.signals.runtime.table import StateTable
+from services.signals.runtime.worker import Worker
+
+TABLE: Final = "state"
+COMMIT_EVERY_S: Final = 0.5
+MAX_POLL_RECORDS: Final = 2000
+"""Most records of one fetch: by so much the queues' bound may be exceeded."""
+
+
+def changelog_topic(app_id: str) -> str:
+    """The topic that Faust keeps the table of app `app_id` in."""
+    return f"{app_id}-{TABLE}-changelog"
+
+
+class EngineApp(SourceApp):
+    """The app with what its table needs."""
+
+    stores: PartitionStores
+    epoch_of: Callable[[bytes], int]
+
+    @property
+    def source(self) -> SourceConsumer:
+        """The consumer, as what it is."""
+        return cast(SourceConsumer, self.consumer)
+
+
+def build(
+    config: Settings,
+    *,
+    topics: Sequence[str],
+    order: Sequence[int],
+    partitions: int,
+    stores: PartitionStores,
+    epoch_of: Callable[[bytes], int],
+    folder: Path,
+    worker: Callable[[EngineApp], Worker],
+    poison: Callable[[str, int], frozenset[int]],
+) -> EngineApp:
+    """The app, not started. `folder` is this process's own; `worker` is called with the app once."""
+    app = EngineApp(
+        config.engine_app_id,
+        broker=";".join(f"kafka://{server.strip()}" for server in config.bootstrap.split(",")),
+        # Workers find each other through Kafka only; the address just has to be unique.
+        canonical_url=f"http://{uuid.uuid4().hex}",
+        web_enabled=False,
+        datadir=folder / "faust",
+        store="memory://",
+        Table=StateTable,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_partitions=partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_recovery_delay=0.0,
+        stream_wait_empty=True,
+        broker_commit_interval=COMMIT_EVERY_S,
+        broker_session_timeout=config.engine_session_timeout_s,
+        broker_heartbeat_interval=min(3.0, config.engine_session_timeout_s / 3),
+        broker_request_timeout=max(40.0, config.engine_session_timeout_s + 10.0),
+        broker_rebalance_timeout=max(20.0, config.engine_session_timeout_s),
+        broker_max_poll_records=MAX_POLL_RECORDS,
+        worker_redirect_stdouts=False,
+    )
+    app.input_topics = tuple(topics)
+    app.stores = stores
+    app.epoch_of = epoch_of
+    source = app.topic(*topics, key_type=bytes, value_type=bytes)
+    app.Table(TABLE, key_type=bytes, value_type=bytes)
+    engines = worker(app)
+
+    async def engine(stream: Any) -> None:
+        await stream.maybe_start()
+        await engines.run(
+            MergedStream(
+                app.source,
+                topics,
+                order,
+                engines.open_partitions,
+                limit=config.engine_batch,
+                stopping=lambda: bool(app.should_stop or stream.should_stop),
+                poison=poison,
+            )
+        )
+
+    # A failed batch is not acknowledged: the process has to end, or the stream would stand still for good.
+    app.agent(source, name="engine", supervisor_strategy=mode.CrashingSupervisor)(engine)
+    return app

@@ -1,0 +1,217 @@
+"""The numbered effects of a batch, in the one order in which a crash between any two costs nothing but repeats.
+
+1. Dead letters, awaited. A crash after it repeats them: same source topic, partition and offset, which is their identity.
+2. State: all keys that changed, with the outbox of their transitions and the partition's own record last, as one record
+   batch per partition, awaited; then one write to the local copy. A crash before the acknowledgement: the records are
+   applied again. A crash after it: they are skipped, and the outbox is published again.
+3. Signals and health, awaited. A crash after it publishes the same bytes under the same ids again.
+4. Positions, by the caller: the source commits them. A crash before the commit reads records again that are skipped.
+
+After 2 the batch's offset must follow the last one known. If it does not, somebody else wrote: this worker lost the
+partition without noticing, or did notice and another has not. It stops, and recovery sorts it out by epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from schemas.dead_letters import DEAD_LETTER_TOPIC
+from schemas.health import HEALTH_TOPIC
+from services.common.kafka import partition_of
+from services.signals.runtime.failpoints import Failpoints
+from services.signals.runtime.fence import EPOCH_HEADER
+from services.signals.runtime.stores import PartitionStores, Write
+
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""Largest record batch the engine's producer may send. The changelog topic must take it."""
+
+CUT_BYTES: Final = 4 * 1024 * 1024
+"""Rough size of changed state at which a batch is cut: far enough below for what one more record may add."""
+
+OUTPUT_BATCH_BYTES: Final = 512 * 1024
+"""Size at which a batch of signals, health or dead letters is sent: their topics take 1 MiB."""
+
+Header = tuple[str, bytes]
+Out = tuple[bytes | None, bytes | None, list[Header]]
+"""Key, value and headers of a record to append."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class ForeignWrite(Exception):
+    """The changelog partition has records that this worker did not write and has not read."""
+
+
+class EffectTooLarge(Exception):
+    """One effect does not fit into one record batch."""
+
+
+class EffectsLike(Protocol):
+    """What the engine's `take` returns."""
+
+    @property
+    def dead_letters(self) -> Sequence[Any]: ...
+    @property
+    def state(self) -> Sequence[Write]: ...
+    @property
+    def signals(self) -> Sequence[tuple[str, bytes, bytes, int]]: ...
+    @property
+    def health(self) -> Sequence[tuple[bytes, bytes | None]]: ...
+    def __bool__(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class Effect:
+    """What one partition's engine concluded, to be written under its `epoch`."""
+
+    partition: int
+    epoch: int
+    effects: EffectsLike
+
+
+class Publisher:
+    """Carries out effects. `producer` is a started, idempotent AIOKafkaProducer that nothing else appends state with.
+
+    `counts` is the number of partitions per output topic.
+    """
+
+    def __init__(
+        self,
+        producer: Any,
+        *,
+        inputs: Sequence[str],
+        changelog: str,
+        counts: Mapping[str, int],
+        stores: PartitionStores,
+        failpoints: Failpoints,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._producer = producer
+        self._inputs = tuple(inputs)
+        self._changelog = changelog
+        self._counts = counts
+        self._stores = stores
+        self._reach = failpoints.reach
+        self._now = now
+        self._ends: dict[int, int] = {}
+
+    def opened(self, ends: Mapping[int, int]) -> None:
+        """After recovery: the offset of the last changelog record of each assigned partition."""
+        self._ends = dict(ends)
+
+    async def repair(self, partition: int, epoch: int, keys: Iterable[bytes]) -> None:
+        """Write the good value of keys again whose last changelog record was refused by the fence."""
+        store = self._stores[partition]
+        mark = [(EPOCH_HEADER, b"%d" % epoch)]
+        await self._append({partition: (epoch, [(key, store.get(key), mark) for key in keys])})
+
+    async def publish(self, effects: Sequence[Effect]) -> None:
+        """Carry out effects 1 to 3 of several partitions at once, each effect for all of them before the next."""
+        self._reach("before-dead-letters")
+        await asyncio.gather(*await self._send_all(self._letters(effects)))
+        self._reach("after-dead-letters")
+        await self._append(
+            {
+                effect.partition: (
+                    effect.epoch,
+                    [
+                        (key, value, [(EPOCH_HEADER, b"%d" % effect.epoch)] if value is None else [])
+                        for key, value in effect.effects.state
+                    ],
+                )
+                for effect in effects
+                if effect.effects.state
+            }
+        )
+        futures = await self._send_all(self._outputs(effects))
+        self._reach("signals-sent")
+        await asyncio.gather(*futures)
+        self._reach("signals-acknowledged")
+
+    def _letters(self, effects: Sequence[Effect]) -> dict[Place, list[Out]]:
+        letters: dict[Place, list[Out]] = {}
+        count = self._counts[DEAD_LETTER_TOPIC]
+        for effect in effects:
+            for letter in effect.effects.dead_letters:
+                number = effect.partition % count if letter.key is None else partition_of(letter.key, count)
+                record = (letter.key, letter.value, self._dead(effect.partition, letter))
+                letters.setdefault((DEAD_LETTER_TOPIC, number), []).append(record)
+        return letters
+
+    def _dead(self, partition: int, letter: Any) -> list[Header]:
+        refusal = letter.refusal
+        fields = {
+            "reason": refusal.reason,
+            "field": refusal.field,
+            "detail": refusal.detail,
+            "source_topic": self._inputs[letter.topic],
+            "source_partition": str(partition),
+            "source_offset": str(letter.offset),
+            "failed_at": self._now().isoformat().replace("+00:00", "Z"),
+        }
+        return [(name, value.encode()) for name, value in fields.items()]
+
+    async def _append(self, states: Mapping[int, tuple[int, list[tuple[bytes, bytes | None, list[Header]]]]]) -> None:
+        """Append each partition's records as one batch, see that nobody else wrote, and write the local copy."""
+        sent = []
+        for partition, (epoch, records) in states.items():
+            batch = self._producer.create_batch()
+            for key, value, headers in records:
+                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                    raise EffectTooLarge(
+                        f"the state that one effect changes in partition {partition} ({len(records)} records) is over "
+                        f"{MAX_BATCH_BYTES} bytes; lower EBBTIDE_ENGINE_BATCH"
+                    )
+            batch.close()
+            sent.append(
+                (
+                    partition,
+                    epoch,
+                    records,
+                    await self._producer.send_batch(batch, self._changelog, partition=partition),
+                )
+            )
+        self._reach("state-sent")
+        acknowledged = await asyncio.gather(*(future for *_, future in sent))
+        self._reach("state-acknowledged")
+        for (partition, epoch, records, _), metadata in zip(sent, acknowledged, strict=True):
+            expected = self._ends[partition] + 1
+            if metadata.offset != expected:
+                raise ForeignWrite(
+                    f"{self._changelog}-{partition}: expected to append at offset {expected}, got {metadata.offset}: "
+                    "another worker has this partition or had it when it wrote; restarting recovers"
+                )
+            end = self._ends[partition] = metadata.offset + len(records) - 1
+            self._stores[partition].write(((key, value) for key, value, _ in records), (end, epoch))
+        self._reach("state-stored")
+
+    def _outputs(self, effects: Sequence[Effect]) -> dict[Place, list[Out]]:
+        outputs: dict[Place, list[Out]] = {}
+        for effect in effects:
+            for topic, key, value, sequence in effect.effects.signals:
+                place = (topic, partition_of(key, self._counts[topic]))
+                outputs.setdefault(place, []).append((key, value, [("sequence", b"%d" % sequence)]))
+            for key, state in effect.effects.health:
+                place = (HEALTH_TOPIC, partition_of(key, self._counts[HEALTH_TOPIC]))
+                outputs.setdefault(place, []).append((key, state, []))
+        return outputs
+
+    async def _send_all(self, outputs: Mapping[Place, list[Out]]) -> list[asyncio.Future[Any]]:
+        """Append records in order, in as few batches as the topics take. Returns the acknowledgements to come."""
+        futures = []
+        for (topic, partition), records in outputs.items():
+            batch = self._producer.create_batch()
+            for key, value, headers in records:
+                if batch.size() > OUTPUT_BATCH_BYTES:
+                    batch.close()
+                    futures.append(await self._producer.send_batch(batch, topic, partition=partition))
+                    batch = self._producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None, headers=headers)
+            batch.close()
+            futures.append(await self._producer.send_batch(batch, topic, partition=partition))
+        return futures

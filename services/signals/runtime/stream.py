@@ -1,0 +1,208 @@
+"""Batches of merged records: what may be applied now, in order, and what was applied told back to the source.
+
+Asynchronous but free of Kafka: the source is anything with the methods of `Source`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from services.signals.runtime.merge import PartitionMerge
+from services.signals.runtime.records import Entry, Item, prepare
+
+Batch = dict[int, list[Item]]
+"""Per partition the records to apply, in order. Never longer in total than the batch limit; may be empty."""
+
+Opened = Mapping[int, tuple[Sequence[int], Sequence[bool]]]
+"""Per partition the last applied offset and the historical mode of each topic, as the recovered state has them."""
+
+POLL_S = 0.02
+"""How often queues that must wait look again: a high water mark may rise without a record arriving."""
+
+DECODED_AT_ONCE = 4000
+"""Records decoded before other tasks get a turn."""
+
+
+class HoleError(Exception):
+    """An offset is missing between records that were applied and the next one. Restarting reads from the last commit."""
+
+
+class RecordError(Exception):
+    """A record could not even be prepared. `position` is (topic, partition, offset)."""
+
+    def __init__(self, topic: str, partition: int, offset: int) -> None:
+        super().__init__(f"could not prepare {topic}-{partition} at {offset}")
+        self.position = (topic, partition, offset)
+
+
+class Source(Protocol):
+    """What fetches: see `source.SourceConsumer`."""
+
+    epoch: int
+    holes: dict[tuple[str, int, int], int]
+
+    @property
+    def active(self) -> bool: ...
+    def partitions(self) -> list[int]: ...
+    def pop(self) -> Any: ...
+    async def arrival(self, seconds: float) -> None: ...
+    def behind(self, topic: str, partition: int) -> bool: ...
+    def took(self, topic: str, partition: int, records: int) -> None: ...
+    def begin(self) -> Any: ...
+    def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None: ...
+    def finish(self, token: Any) -> None: ...
+
+
+class MergedStream:
+    """Merges what the source fetches and yields batches until `stopping()`.
+
+    `topics` are the input topics by index, `order` their indices in the order of equal times. `open_partitions` is
+    awaited after each assignment, once its state is recovered, and returns where each partition stands.
+    `poison(topic, partition)` gives the offsets that must not be decoded.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        topics: Sequence[str],
+        order: Sequence[int],
+        open_partitions: Callable[[list[int]], Awaitable[Opened]],
+        *,
+        limit: int,
+        stopping: Callable[[], bool],
+        poison: Callable[[str, int], frozenset[int]],
+    ) -> None:
+        self.merges: dict[int, PartitionMerge] = {}
+        self.epoch = -1
+        """Epoch of the source that the merges belong to."""
+        self._source = source
+        self._topics = tuple(topics)
+        self._order = tuple(order)
+        self._index = {topic: index for index, topic in enumerate(topics)}
+        self._open = open_partitions
+        self._limit = limit
+        self._stopping = stopping
+        self._poison = poison
+        self._next: dict[int, list[int]] = {}
+        self._turn = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether partitions are open and none is moving."""
+        return self._source.active and self.epoch == self._source.epoch
+
+    async def batches(self, idle: Callable[[], float]) -> AsyncIterator[Batch]:
+        """Batches to apply. A batch counts as applied when the next one is asked for; an exception leaves it undone.
+
+        `idle()` is how many seconds to wait for records when there is nothing to do; then an empty batch is yielded.
+        """
+        source = self._source
+        while not self._stopping():
+            if not source.active:
+                await asyncio.sleep(0.005)
+                continue
+            if self.epoch != source.epoch and not await self._reopen():
+                continue
+            self._queue_fetched()
+            batch = self._take()
+            if not batch:
+                held = any(merge.queued for merge in self.merges.values())
+                await source.arrival(min(idle(), POLL_S) if held else idle())
+                if not source.active or self.epoch != source.epoch:
+                    continue
+                self._queue_fetched()
+                batch = self._take()
+            token = source.begin()
+            try:
+                yield batch
+                self._applied(batch)
+            finally:
+                source.finish(token)
+            await asyncio.sleep(0)
+
+    async def _reopen(self) -> bool:
+        """Start anew after an assignment. False when the next one came meanwhile."""
+        epoch = self._source.epoch
+        self.merges = {}
+        opened = await self._open(self._source.partitions())
+        if self._source.epoch != epoch or not self._source.active:
+            return False
+        self.merges = {
+            number: PartitionMerge(applied, historical, self._order) for number, (applied, historical) in opened.items()
+        }
+        self._next = {number: [-1] * len(self._topics) for number in opened}
+        self.epoch = epoch
+        return True
+
+    def _queue_fetched(self) -> None:
+        decoded = 0
+        while decoded < DECODED_AT_ONCE:
+            chunk = self._source.pop()
+            if chunk is None:
+                return
+            index = self._index[chunk.topic]
+            poison = self._poison(chunk.topic, chunk.partition)
+            entries: list[Entry] = []
+            for record in chunk.records:
+                try:
+                    entries.append(prepare(index, chunk.topic, record, poison))
+                except Exception as error:
+                    raise RecordError(chunk.topic, chunk.partition, record.offset) from error
+            self.merges[chunk.partition].push(index, entries)
+            decoded += len(entries)
+
+    def _take(self) -> Batch:
+        """At most `limit` records, beginning with another partition each time."""
+        batch: Batch = {}
+        room = self._limit
+        numbers = sorted(self.merges)
+        self._turn += 1
+        for place in range(len(numbers)):
+            number = numbers[(place + self._turn) % len(numbers)]
+            items = self.merges[number].take(room, partial(self._behind, number))
+            if items:
+                self._follow(number, items)
+                batch[number] = items
+                room -= len(items)
+                if not room:
+                    break
+        return batch
+
+    def _behind(self, number: int, topic: int) -> bool:
+        return self._source.behind(self._topics[topic], number)
+
+    def _follow(self, number: int, items: list[Item]) -> None:
+        """Every offset must come, once and in order; holes that the source has verified are passed over."""
+        following = self._next[number]
+        counts = [0] * len(following)
+        for item in items:
+            topic, offset = item[0], item[1]
+            if offset != following[topic]:
+                self._pass_hole(number, topic, following[topic], offset)
+            following[topic] = offset + 1
+            counts[topic] += 1
+        for topic, count in enumerate(counts):
+            if count:
+                self._source.took(self._topics[topic], number, count)
+
+    def _pass_hole(self, number: int, topic: int, expected: int, found: int) -> None:
+        if expected < 0:
+            return  # the first record since the assignment
+        name = self._topics[topic]
+        reached = expected
+        while reached != found:
+            past = self._source.holes.pop((name, number, reached), None)
+            if past is None or past > found:
+                raise HoleError(f"{name}-{number}: expected offset {expected}, got {found}, with no verified hole")
+            reached = past
+
+    def _applied(self, batch: Batch) -> None:
+        for number, items in batch.items():
+            last: dict[int, int] = {}
+            for item in items:
+                last[item[0]] = item[1]
+            for topic, offset in last.items():
+                self._source.applied(self._topics[topic], number, offset + 1, self.epoch)
