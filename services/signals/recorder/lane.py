@@ -37,7 +37,13 @@ LONGEST_PAUSE_S = 5.0
 
 RETRIED = (*UNREACHABLE, KafkaError, BrokerUnreachable, UnknownTopic)
 # A value that Postgres will not take will not be taken next time either: the record is set aside, not retried.
-UNRECORDABLE = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError, UnicodeEncodeError)
+UNRECORDABLE = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    OverflowError,
+    UnicodeEncodeError,
+)
 
 
 class Kept(NamedTuple):

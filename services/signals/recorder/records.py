@@ -27,6 +27,7 @@ VALUE_REACHED: Final = b"usage.value_reached"
 # What is read by the hundred says something as a number, not as a line in an account's history.
 NOT_IN_TIMELINE: Final = frozenset({"mail.opened", "mail.clicked", "community.active"})
 ERASED: Final = "erased"
+LONGEST_DECIMAL: Final = 32
 
 
 class Record(Protocol):
@@ -253,10 +254,10 @@ def _key(value: object) -> str | None:
 
 def _decimal(value: object) -> Decimal | None:
     try:
-        found = Decimal(value) if isinstance(value, str) else None
+        found = Decimal(value) if isinstance(value, str) and len(value) <= LONGEST_DECIMAL else None
     except InvalidOperation:
         return None
-    return found if found is not None and found.is_finite() else None
+    return found if found is not None and found.is_finite() and abs(found.adjusted()) <= LONGEST_DECIMAL else None
 
 
 def _date(value: object) -> dt.date | None:
