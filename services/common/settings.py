@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     # Ingest.
     ingest_mapping_file: Path | None = Field(None, description="event-name mapping for the tracking API (YAML)")
     ingest_key_cache_s: float = Field(30.0, ge=0, description="how long a write key's lookup is trusted")
+    ingest_produce_timeout_s: float = Field(
+        5.0, gt=0, description="how long a request waits for Kafka before it is told to come back"
+    )
     stripe_secret: str | None = Field(None, description="whsec_… of the Stripe webhook")
     zendesk_secret: str | None = Field(None, description="signing secret of the Zendesk webhook")
     generic_webhook_secrets: Annotated[dict[str, str], NoDecode] = Field(
