@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from schemas.envelope import Instant
 
 DEAD_LETTER_TOPIC = "dead-letters"
 
@@ -10,5 +14,20 @@ Reason = Literal["malformed", "unknown_type", "invalid", "too_old", "future", "u
 REASONS: tuple[Reason, ...] = get_args(Reason)
 """The closed set of reasons. A dead letter's identity is (source_topic, source_partition, source_offset)."""
 
-HEADERS = ("reason", "field", "detail", "source_topic", "source_partition", "source_offset", "failed_at")
-"""Every header of a dead letter. Values are UTF-8 text; `failed_at` is RFC 3339."""
+Digits = Annotated[str, Meta(pattern=r"^[0-9]{1,19}$(?!\n)")]
+
+
+class Headers(Struct, kw_only=True):
+    """The headers of a dead letter; every value is UTF-8 text."""
+
+    reason: Reason
+    field: str
+    detail: str
+    source_topic: str
+    source_partition: Digits
+    source_offset: Digits
+    failed_at: Instant
+
+
+HEADERS = Headers.__struct_fields__
+"""Every header of a dead letter, by name."""

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from schemas.envelope import Instant
+
 HEALTH_TOPIC = "health"
 
 Band = Literal["thriving", "healthy", "watch", "critical"]
@@ -33,7 +35,7 @@ class WouldChange(Struct, kw_only=True):
 class Windows(Struct, kw_only=True):
     """Headline numbers at `as_of`. Usage windows include today (UTC days); `tickets_opened_7d` is the trailing 7 × 24 h."""
 
-    as_of: dt.datetime
+    as_of: Instant
     usage_7d: int = 0
     usage_28d: int = 0
     usage_prev_28d: int = 0
@@ -42,7 +44,7 @@ class Windows(Struct, kw_only=True):
     open_tickets: int = 0
     tickets_opened_7d: int = 0
     oldest_overdue_days: int | None = None
-    last_seen: dt.datetime | None = None
+    last_seen: Instant | None = None
 
 
 class UsageDay(Struct, kw_only=True):
@@ -70,7 +72,7 @@ class Health(Struct, kw_only=True):
     """
 
     account_id: str
-    as_of: dt.datetime
+    as_of: Instant
     sequence: int
     historical: bool
     score: float | None = None
@@ -84,6 +86,6 @@ class Health(Struct, kw_only=True):
     open_episodes: list[OpenEpisode]
     profile: dict[str, Any]
     churned: bool = False
-    first_event_at: dt.datetime | None = None
+    first_event_at: Instant | None = None
     windows: Windows
     usage_days: list[UsageDay]

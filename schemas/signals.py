@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from schemas.envelope import Instant
+
 RISK_TOPIC = "signals.risk"
 OPPORTUNITY_TOPIC = "signals.opportunity"
 PORTFOLIO_ACCOUNT = "_portfolio"
@@ -30,8 +32,8 @@ class Evidence(Struct, kw_only=True):
     baseline: float | int | str | None = None
     threshold: float | int | str | None = None
     unit: str
-    window_start: dt.datetime | None = None
-    window_end: dt.datetime | None = None
+    window_start: Instant | None = None
+    window_end: Instant | None = None
     event_ids: list[str] | None = None
 
 
@@ -73,8 +75,8 @@ class TransitionData(Struct, kw_only=True):
     historical: bool
     action: Action
     account: AccountBrief
-    opened_at: dt.datetime
-    cleared_at: dt.datetime | UnsetType = UNSET
+    opened_at: Instant
+    cleared_at: Instant | UnsetType = UNSET
     cleared_because: str | UnsetType = UNSET
     catalogue: str
 
@@ -87,7 +89,7 @@ class Transition(Struct, kw_only=True):
     source: str = SOURCE
     type: TransitionType
     subject: str
-    time: dt.datetime
+    time: Instant
     datacontenttype: Literal["application/json"] = "application/json"
     data: TransitionData
 
