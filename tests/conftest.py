@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
@@ -13,7 +14,9 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
-from tests.harness import ebbtide, free_ports
+from services.common import db, topics
+from services.common.settings import Settings
+from tests.harness import free_ports
 
 
 class PostgresServer:
@@ -76,7 +79,7 @@ def migrated_template(postgres: PostgresServer) -> str:
     """Name of a database that the migrations built, to copy from."""
     name = "migrated"
     postgres.server.create_database(name)
-    ebbtide("db", "upgrade", env=clean_environment() | {"EBBTIDE_DATABASE_URL": postgres.server.url(name)})
+    asyncio.run(db.upgrade(postgres.server.url(name)))
     return name
 
 
@@ -93,7 +96,17 @@ def migrated_database(postgres: PostgresServer, migrated_template: str) -> Itera
 def clean_topics(kafka: LocalKafka) -> LocalKafka:
     """The session's broker with all of the project's topics made anew and nothing else on it."""
     kafka.delete_all_topics()
-    ebbtide("topics", "apply", env=clean_environment() | {"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap})
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    report = asyncio.run(
+        topics.apply(
+            kafka.bootstrap,
+            partitions=defaults["topic_partitions"],
+            replication=defaults["topic_replication"],
+            app_id=defaults["engine_app_id"],
+        )
+    )
+    assert not report.refused
+    assert not report.differences
     return kafka
 
 

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import requests
-
 from deploy.local.process import ServerError
 
 KAFKA_VERSION = "4.3.0"
@@ -49,6 +47,8 @@ def classpath(say: Callable[[str], None], maven_url: str = MAVEN_CENTRAL) -> lis
 
 def _fetch(url: str, target: Path, digest: str) -> None:
     """One archive to `target`, whole and checked or not at all."""
+    import requests  # slow to import, and needed once in the life of a machine
+
     problem = ""
     for attempt in range(ATTEMPTS):
         if attempt:

@@ -2,6 +2,8 @@
 
 The supervisor holds a lock for as long as it lives, which the system releases however it ends; every child leaves a
 record of who it is. So `down` and the next `up` can always tell what runs and end what a killed supervisor left behind.
+
+What migrates and provisions is imported when it is used: `status` and `down` answer at once.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import asyncpg
 from aiokafka.errors import KafkaError
 
 from deploy.local import jars, process
@@ -31,13 +34,16 @@ from deploy.local.kafka import LocalKafka, answers
 from deploy.local.ports import owner
 from deploy.local.postgres import LocalPostgres
 from deploy.local.process import ServerError
-from services.common import db, topics
 from services.common.addresses import base_urls, listeners, variable
 from services.common.settings import Settings
+
+if TYPE_CHECKING:
+    from services.common.topics import Report
 
 # They start together: each waits by itself for what it needs.
 SERVICES = ("engine", "recorder", "api", "ingest")
 READY_WITHIN_S = 90.0
+GIVEN_SERVER_WITHIN_S = 10.0
 STOP_PATIENCE_S = 15.0
 KAFKA_STOP_PATIENCE_S = 30.0
 # More than the supervisor needs when every child has to be killed.
@@ -100,10 +106,23 @@ class Status:
         return self.phase == "ready" and all(part.state == "ready" for part in self.parts)
 
 
-class Stack:
-    """The local stack of one data folder. `say` hears one line for each thing that happens."""
+def serve_command(name: str) -> list[str]:
+    """The command that runs one service."""
+    return [sys.executable, "-m", "services.cli.main", "serve", name]
 
-    def __init__(self, config: Settings, say: Say = lambda line: None) -> None:
+
+class Stack:
+    """The local stack of one data folder.
+
+    `say` hears one line for each thing that happens; `command` gives the command of each service by its name.
+    """
+
+    def __init__(
+        self,
+        config: Settings,
+        say: Say = lambda line: None,
+        command: Callable[[str], list[str]] = serve_command,
+    ) -> None:
         self.config = config
         self.folder = config.data_dir.resolve()
         self.logs = self.folder / "logs"
@@ -111,6 +130,7 @@ class Stack:
         self._records = self.folder / "run"
         self._state = self._records / "state"
         self._say = say
+        self._command = command
         self._kafka: LocalKafka | None = None
         self._postgres: LocalPostgres | None = None
         self._children: dict[str, Child] = {}
@@ -189,6 +209,7 @@ class Stack:
         with self._locked(), self._signals():
             self.end_leftovers()
             self.refuse_busy_ports()
+            self._state.unlink(missing_ok=True)
             process.write_record(self._record("supervisor"), os.getpid(), [sys.executable])
             try:
                 self._write_state("starting")
@@ -246,15 +267,9 @@ class Stack:
         self._state.unlink(missing_ok=True)
         return ran
 
-    def follow(self, started: subprocess.Popen[bytes]) -> bool:
-        """Wait until the supervisor `started` has everything ready (True) or has given up (False)."""
-        while started.poll() is None:
-            if self._read_state() == {} or self.supervisor != started.pid:
-                time.sleep(0.05)
-            elif self._read_state().get("phase") == "ready":
-                return True
-            time.sleep(0.1)
-        return False
+    def is_ready(self, supervisor: int) -> bool:
+        """Whether the supervisor with this pid has everything ready."""
+        return self.supervisor == supervisor and self._read_state().get("phase") == "ready"
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -301,22 +316,27 @@ class Stack:
     async def _start(self) -> None:
         if self._kafka is not None:
             await asyncio.to_thread(jars.classpath, self._say, self.config.maven_url)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._broker())
-            group.create_task(self._database())
+        servers = [child for child in self._children.values() if child.name not in SERVICES]
+        await asyncio.gather(*(asyncio.to_thread(self._begin, server) for server in servers))
+        # While the servers start, and not while something waits for an answer: importing holds the event loop up.
+        from services.common import db, kafka, topics
+
+        try:
+            await asyncio.gather(self._broker(topics.apply), self._database(db.upgrade))
+        except (db.DatabaseError, topics.TopicsRefused, kafka.BrokerUnreachable) as error:
+            raise StackError(str(error)) from error
         for name in SERVICES:
             self._begin(self._children[name])
         await asyncio.gather(*(self._service(name) for name in SERVICES))
 
-    async def _broker(self) -> None:
+    async def _broker(self, apply: Callable[..., Awaitable[Report]]) -> None:
         since = time.monotonic()
         if self._kafka is not None:
-            await asyncio.to_thread(self._begin, self._children["kafka"])
             await self._kafka.ready()
         else:
             await self._given_broker()
         self._say(f"kafka ready at {self.config.bootstrap} ({time.monotonic() - since:.1f} s)")
-        report = await topics.apply(
+        report = await apply(
             self.config.bootstrap,
             partitions=self.config.topic_partitions,
             replication=self.config.topic_replication,
@@ -330,20 +350,24 @@ class Stack:
         self._say(f"topics ready ({f'{made} made' if made else 'all there'})")
 
     async def _given_broker(self) -> None:
-        try:
-            await asyncio.wait_for(answers(self.config.bootstrap), 20)
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise StackError(
-                f"no Kafka broker answers at {self.config.bootstrap} ({error!r}): start it, correct "
-                "EBBTIDE_KAFKA_BOOTSTRAP_SERVERS, or unset it to use a local one"
-            ) from None
+        deadline = time.monotonic() + GIVEN_SERVER_WITHIN_S
+        while True:
+            try:
+                await asyncio.wait_for(answers(self.config.bootstrap), 5)
+                return
+            except (KafkaError, OSError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise StackError(
+                        f"no Kafka broker answers at {self.config.bootstrap} ({error!r}): start it, correct "
+                        "EBBTIDE_KAFKA_BOOTSTRAP_SERVERS, or unset it to use a local one"
+                    ) from None
+            await asyncio.sleep(0.5)
 
-    async def _database(self) -> None:
+    async def _database(self, upgrade: Callable[..., Awaitable[tuple[str | None, str]]]) -> None:
         since = time.monotonic()
         if self._postgres is not None:
-            await asyncio.to_thread(self._begin, self._children["postgres"])
             await asyncio.to_thread(self._postgres.wait_ready)
-        before, after = await db.upgrade(self.config.database, wait_s=20)
+        before, after = await upgrade(self.config.database, wait_s=GIVEN_SERVER_WITHIN_S)
         migrated = "" if before == after else f", migrated to {after}"
         self._say(f"postgres ready at {self._database_shown()} ({time.monotonic() - since:.1f} s{migrated})")
 
@@ -368,7 +392,7 @@ class Stack:
     def _starter(self, name: str) -> Callable[[], subprocess.Popen[bytes]]:
         def start() -> subprocess.Popen[bytes]:
             return process.spawn(
-                [sys.executable, "-m", "services.cli.main", "serve", name],
+                self._command(name),
                 log=self.logs / f"{name}.log",
                 record=self._record(name),
                 env=os.environ | {"EBBTIDE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"},
@@ -454,7 +478,7 @@ def readiness(url: str) -> str:
 
 
 async def _select_one(url: str) -> None:
-    connection = await db.connect(url, process="status")
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=4)
     try:
         await connection.execute("SELECT 1")
     finally:
@@ -464,6 +488,6 @@ async def _select_one(url: str) -> None:
 def _answers(question: Coroutine[Any, Any, object]) -> str:
     try:
         asyncio.run(asyncio.wait_for(question, 5))
-    except (KafkaError, *db.UNREACHABLE):
+    except (KafkaError, asyncpg.PostgresError, OSError, TimeoutError):
         return "not answering"
     return "ready"
