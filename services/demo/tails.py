@@ -46,14 +46,17 @@ async def read_tails(
     )
     try:
         await consumer.start()
-        consumer.assign(all_of_them)
         begins = await consumer.beginning_offsets(all_of_them)
         ends = await consumer.end_offsets(all_of_them)
-        found = {}
+        # Assigned once, and every position set in the same breath: aiokafka waits for ever to stop when an assignment
+        # is replaced while it still looks for a position.
+        consumer.assign(all_of_them)
         for partition in all_of_them:
-            consumer.assign([partition])
-            found[partition] = await _tail(consumer, partition, begins[partition], ends[partition], run_start_us)
-        return found
+            consumer.seek(partition, ends[partition])
+        return {
+            partition: await _tail(consumer, partition, begins[partition], ends[partition], run_start_us)
+            for partition in all_of_them
+        }
     except (KafkaError, OSError, TimeoutError) as error:
         raise BrokerUnreachable(bootstrap, error) from error
     finally:
