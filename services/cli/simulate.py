@@ -46,6 +46,8 @@ def simulate(
             files = [out / EVENTS, out / LABELS]
             write_events(out / EVENTS, lines)
             write_labels(out / LABELS, made.labels)
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from problem
     except OSError as problem:
         raise click.ClickException(f"--out {out}: {problem.strerror or problem}") from problem
     if as_json:

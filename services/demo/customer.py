@@ -57,11 +57,13 @@ ACTIVE_SHARE: Final = 0.66
 class Plan:
     """What a customer is to be. Days count from the first day of the simulation; `starts` is 0 for one already there.
 
-    `trouble` is the day on which the archetype's story begins, `churns` the day on which the customer leaves, if so.
+    `users` begins the ids of its people. `trouble` is the day on which the archetype's story begins, `churns` the day
+    on which the customer leaves, if so.
     """
 
     account: str
     name: str
+    users: str
     archetype: Archetype
     tier: Tier
     starts: int
@@ -122,7 +124,8 @@ class Customer:
         return self.plan.archetype in archetypes
 
     def _user(self, slot: int, generation: int = 0) -> str:
-        return f"u{slot + 1:02d}" if not generation else f"u{slot + 1:02d}-{generation}"
+        first = user_id(self.plan.users, slot)
+        return f"{first}.{generation}" if generation else first
 
     # --- profile, people, contract
 
@@ -288,7 +291,7 @@ class Customer:
             return
         for number in range(self.rng.randrange(1, 4)):
             day = self._working_day(self.plan.trouble + 9 * number)
-            user = f"new-{number + 1}"
+            user = f"{self.plan.users}-new{number + 1}"
             if day < self.last:
                 yield from self._first_visit(day, user, pages=self.rng.randrange(3))
             back = self._working_day(day + 8)
@@ -401,6 +404,11 @@ class Customer:
         gone = self._is("silent") and answered > self.plan.trouble
         if answered < self.last and not gone:
             yield Draft(self._at(answered), "survey.answered", survey | {"score": score}, CRM)
+
+
+def user_id(users: str, slot: int) -> str:
+    """The id of the person in a slot, 0 and up; `users` is the customer's own beginning of ids."""
+    return f"{users}-{slot + 1:02d}"
 
 
 def _rhythm(date: dt.date, saturday: bool) -> float:

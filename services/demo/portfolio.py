@@ -67,26 +67,44 @@ class Simulation:
 def simulate(accounts: int, days: int, seed: int, end_day: dt.date) -> Simulation:
     """A portfolio of `accounts` customers over `days` days, of which `end_day` (UTC) is the last.
 
-    Raises ValueError, naming the argument, unless there are 1-100,000 accounts and 1-3,650 days.
+    Raises ValueError, naming the argument, unless there are 1-100,000 accounts, 1-3,650 days and the last day is of
+    the years 1990-2900.
     """
+    if not 1990 <= end_day.year <= 2900:
+        raise ValueError(f"end_day: {end_day} is not in the years 1990 to 2900")
     if not 1 <= accounts <= 100_000:
         raise ValueError(f"accounts: {accounts} is not between 1 and 100000")
     if not 1 <= days <= 3650:
         raise ValueError(f"days: {days} is not between 1 and 3650")
     first = end_day - dt.timedelta(days=days - 1)
     end = us(dt.datetime.combine(end_day, dt.time(), dt.UTC)) + 86_400_000_000
-    archetypes = _archetypes(accounts, random.Random(f"{seed}/archetypes"))
     arrivals: list[tuple[int, int, bytes]] = []
     labels: list[Label] = []
-    for index, archetype in enumerate(archetypes):
-        rng = random.Random(f"{seed}/{index}")
-        plan = _plan(index, archetype, days, rng)
+    for index, (plan, rng) in enumerate(_plans(accounts, days, seed)):
         drafts = Customer(plan, first, days, rng).life()
         arrivals.extend(_arrive(index, plan.account, drafts, end, rng))
         labels.append(_label(plan, first, days))
     arrivals.extend(_releases(first, days, end))
     arrivals.sort(key=lambda arrival: arrival[:2])
     return Simulation([(at, line) for at, _, line in arrivals], labels)
+
+
+def simulate_labels(accounts: int, days: int, seed: int, end_day: dt.date) -> list[Label]:
+    """Only the labels of the portfolio that `simulate` makes of the same arguments."""
+    first = end_day - dt.timedelta(days=days - 1)
+    return [_label(plan, first, days) for plan, _ in _plans(accounts, days, seed)]
+
+
+def _plans(accounts: int, days: int, seed: int) -> Iterator[tuple[Plan, random.Random]]:
+    """Every customer's plan, with the random numbers that the rest of its life is made of."""
+    for index, archetype in enumerate(_archetypes(accounts, random.Random(f"{seed}/archetypes"))):
+        rng = random.Random(f"{seed}/{index}")
+        yield _plan(index, archetype, days, rng), rng
+
+
+def users_of(index: int) -> str:
+    """The beginning of the user ids of the customer in this place of the labels."""
+    return f"u{index + 1:04d}"
 
 
 def _archetypes(accounts: int, rng: random.Random) -> list[Archetype]:
@@ -130,6 +148,7 @@ def _plan(index: int, archetype: Archetype, days: int, rng: random.Random) -> Pl
     return Plan(
         account=account,
         name=f"{name.capitalize()} {index + 1}",
+        users=users_of(index),
         archetype=archetype,
         tier=tier,
         starts=starts,
