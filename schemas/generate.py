@@ -26,6 +26,7 @@ from schemas.topics.registry import Topic, topics
 FOLDER: Final = Path(__file__).parent / "generated"
 EXAMPLES: Final = Path(__file__).parent / "examples"
 RELEASED: Final = "released.json"
+CATALOGUE: Final = "catalogue.json"  # `ebbtide catalogue check --write` writes it, and its own law holds it
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 OUTPUTS: Final[dict[str, type[Struct]]] = {
     **dict.fromkeys(("signal.raised", "signal.escalated", "signal.cleared"), signals.Transition),
@@ -190,7 +191,7 @@ def _json(value: Any) -> str:
 
 
 def _drift(made: dict[str, str]) -> list[str]:
-    there = {path.name for path in FOLDER.iterdir()} - {RELEASED}
+    there = {path.name for path in FOLDER.iterdir()} - {RELEASED, CATALOGUE}
     differ = [name for name, text in made.items() if name in there and (FOLDER / name).read_text("utf-8") != text]
     return sorted([*differ, *(there ^ made.keys())])
 
@@ -208,7 +209,7 @@ def main() -> int:
     else:
         FOLDER.mkdir(exist_ok=True)
         for path in FOLDER.iterdir():
-            if path.name not in made and path.name != RELEASED:
+            if path.name not in made and path.name not in (RELEASED, CATALOGUE):
                 path.unlink()
         for name, text in made.items():
             (FOLDER / name).write_text(text, encoding="utf-8")
