@@ -32,11 +32,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 KEY_CHARACTERS = 256
 """Most characters of a filter value (a person's or an account's name) that are kept in an indexed column."""
 
-NO_MRR = Decimal(-1)
-NO_DATE = dt.date(9999, 12, 31)
-NO_INSTANT = dt.datetime(1, 1, 2, tzinfo=dt.UTC)
-"""What an unknown sorts as: unknown revenue lowest, an unknown renewal last, an account never seen as seen first."""
-
 Key = Text(collation="C")
 Instant = DateTime(timezone=True)
 
@@ -54,7 +49,10 @@ class Base(DeclarativeBase):
 
 
 class Account(Base):
-    """What accounts are listed, filtered and sorted by. It changes only when the profile does, so its indexes rest."""
+    """What accounts are listed, filtered and sorted by. It changes only when the profile does, so its indexes rest.
+
+    Unknown revenue sorts lowest, an unknown renewal last, an account never seen as seen first.
+    """
 
     __tablename__ = "accounts"
     __table_args__ = (

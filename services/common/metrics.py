@@ -98,3 +98,13 @@ ENGINE_SOURCE = Counter(
     "What happened while fetching: dropped (records, at rebalances), rewinds, holes, pauses",
     ["what"],
 )
+
+# --- api -----------------------------------------------------------------------------------------------------------
+
+API_REQUESTS = Counter("ebbtide_api_requests_total", "Requests answered, by route and status", ["route", "status"])
+API_SECONDS = Histogram(
+    "ebbtide_api_request_seconds",
+    "From the request's first byte read to the answer's last byte handed over, by route",
+    ["route"],
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+)

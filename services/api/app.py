@@ -1,0 +1,129 @@
+"""The HTTP application: routes, errors as problems, security headers, numbers of each request."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.api import answers
+from services.api.auth import Keys
+from services.api.database import Readiness
+from services.api.endpoints import accounts, catalogue, signals, status
+from services.api.paths import canonical
+from services.common import keys, metrics, problems
+from services.common.problems import FieldError, Problem, bad_parameter
+
+HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
+    """The application on a database."""
+    app = FastAPI(
+        title="Ebbtide",
+        summary="Which accounts are going quiet, why, and what to do.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        responses={
+            code: {"model": answers.ProblemDetails, "content": {problems.MEDIA_TYPE: {}}}
+            for code in (400, 401, 403, 404, 405, 503)
+        },
+    )
+    app.state.engine = engine
+    app.state.readiness = readiness
+    app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
+    for router in (status.router, accounts.router, signals.router, catalogue.router):
+        app.include_router(router)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _routing)
+    app.add_exception_handler(Exception, _defect)
+    return Outermost(app)
+
+
+class Outermost:
+    """What holds for every request: the path as it was sent, HEAD as GET without a body, headers, measuring."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        head = scope["method"] == "HEAD"
+        inner = dict(scope, path=canonical(scope["raw_path"]), method="GET" if head else scope["method"])
+        status_code = 500
+
+        async def sending(message: Message) -> None:
+            nonlocal status_code
+            if message["type"] == "http.response.start":
+                status_code = message["status"]
+                message = dict(message, headers=[*message.get("headers", []), *HEADERS])
+            elif head:
+                message = dict(message, body=b"")
+            await send(message)
+
+        try:
+            await self._app(inner, receive, sending)
+        finally:
+            # The template, not the path: an account id must never become a label.
+            route = getattr(inner.get("route"), "path_format", "none")
+            metrics.API_REQUESTS.labels(route, str(status_code)).inc()
+            metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
+
+
+def respond(problem: Problem) -> Response:
+    """A problem as response."""
+    return Response(problem.body(), problem.status, problem.headers, media_type=problems.MEDIA_TYPE)
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return respond(error)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return respond(bad_parameter(*(_field_error(entry) for entry in error.errors())))
+
+
+def _field_error(entry: dict[str, Any]) -> FieldError:
+    field = ".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
+    if entry["type"] == "extra_forbidden":
+        return FieldError(field, "no such parameter here; /openapi.json lists those that there are")
+    return FieldError(field, entry["msg"])
+
+
+async def _routing(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["allow"] = "GET, HEAD"
+        detail = f"{request.method} is not possible here; GET and HEAD are"
+        return respond(Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))
+    if error.status_code == 404:
+        return respond(problems.not_found("no such path; /openapi.json lists those that there are"))
+    return respond(Problem(error.status_code, "refused", "The request is refused", str(error.detail), headers=headers))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    # The server logs it with its traceback after this answer is sent.
+    return respond(Problem(500, "internal", "A defect of the service", "this is logged; the request may be sent again"))

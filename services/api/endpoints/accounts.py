@@ -1,0 +1,104 @@
+"""`/v1/accounts`: who there is, how they are, what happened to them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from starlette.responses import Response
+
+from services.api import answers, queries
+from services.api.answers import answer, page
+from services.api.auth import require
+from services.api.database import Connection
+from services.api.parameters import (
+    DAYS_MOST,
+    AccountFilter,
+    Parameters,
+    SignalsOfAccount,
+    TimelineFilter,
+    UsageRange,
+)
+from services.common.problems import FieldError, Problem, bad_parameter, not_found
+
+router = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depends(require("read"))])
+
+AccountId = Annotated[str, Path(description="account id, percent-encoded: a slash in it is %2F")]
+SHOWN_DAYS = 92
+
+
+def unknown(account_id: str) -> Problem:
+    """404 for an account that is not recorded."""
+    return not_found(f"no account {account_id!r}; a slash in an id is sent as %2F")
+
+
+@router.get("", responses={200: {"model": answers.AccountPage}})
+async def list_accounts(request: Request, wanted: Annotated[AccountFilter, Query()]) -> Response:
+    """Accounts, by name unless sorted otherwise."""
+    async with Connection(request) as connection:
+        found, cursor = await queries.accounts(connection, wanted)
+        counts = await queries.open_counts(connection, [account.account_id for account in found])
+    return answer(page([answers.account_item(account, counts[account.account_id]) for account in found], cursor))
+
+
+@router.get("/{account_id:segment}", responses={200: {"model": answers.AccountDetail}})
+async def get_account(request: Request, account_id: AccountId, parameters: Annotated[Parameters, Query()]) -> Response:
+    """One account: profile, headline windows, open signals with their reasons."""
+    async with Connection(request) as connection:
+        found = await queries.account(connection, account_id)
+        if found is None:
+            raise unknown(account_id)
+        counts = await queries.open_counts(connection, [account_id])
+        signals = await queries.open_signals(connection, account_id)
+    return answer(answers.account_detail(found, counts[account_id], signals))
+
+
+@router.get("/{account_id:segment}/health", responses={200: {"content": {"application/json": {}}}})
+async def get_health(request: Request, account_id: AccountId, parameters: Annotated[Parameters, Query()]) -> Response:
+    """The latest health record, as it was published, without its usage days."""
+    async with Connection(request) as connection:
+        found = await queries.health(connection, account_id)
+    if found is None:
+        raise unknown(account_id)
+    return Response(found, media_type="application/json")
+
+
+@router.get("/{account_id:segment}/signals", responses={200: {"model": answers.SignalPage}})
+async def list_signals_of_account(
+    request: Request, account_id: AccountId, wanted: Annotated[SignalsOfAccount, Query()]
+) -> Response:
+    """Signals of one account, open and cleared, newest `opened_at` first."""
+    async with Connection(request) as connection:
+        found, cursor = await queries.signals(connection, wanted, account_id)
+        if not found and await queries.account(connection, account_id) is None:
+            raise unknown(account_id)
+    return answer(page([answers.signal_item(signal) for signal in found], cursor))
+
+
+@router.get("/{account_id:segment}/timeline", responses={200: {"model": answers.TimelinePage}})
+async def get_timeline(request: Request, account_id: AccountId, wanted: Annotated[TimelineFilter, Query()]) -> Response:
+    """What happened, newest first: tickets, invoices, surveys, touchpoints, profile changes, value reached."""
+    async with Connection(request) as connection:
+        found, cursor = await queries.timeline(connection, account_id, wanted)
+        if not found and await queries.account(connection, account_id) is None:
+            raise unknown(account_id)
+    return answer(page([answers.timeline_item(row) for row in found], cursor))
+
+
+@router.get("/{account_id:segment}/usage", responses={200: {"model": answers.Usage}})
+async def get_usage(request: Request, account_id: AccountId, wanted: Annotated[UsageRange, Query()]) -> Response:
+    """Usage by UTC day, oldest first, days without usage as 0."""
+    async with Connection(request) as connection:
+        found = await queries.account(connection, account_id)
+        if found is None:
+            raise unknown(account_id)
+        last = wanted.to or found.health.as_of.date()
+        first = wanted.from_ or last - min(dt.timedelta(days=SHOWN_DAYS - 1), last - dt.date.min)
+        if first > last:
+            raise bad_parameter(FieldError("from", f"{first} is after the last day, {last}"))
+        if (last - first).days >= DAYS_MOST:
+            raise bad_parameter(FieldError("from", f"{DAYS_MOST} days at most; the last day is {last}"))
+        rows = await queries.usage(connection, account_id, first, last)
+    items = answers.usage_items(rows, first, last)
+    return answer({"account_id": account_id, "items": items, "next_cursor": None})

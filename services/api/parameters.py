@@ -1,0 +1,119 @@
+"""Query parameters, checked: one model per list. A name that is not known is refused, never ignored."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from schemas.envelope import Instant as Rfc3339
+
+LIMIT_DEFAULT = 50
+LIMIT_MOST = 200
+DAYS_MOST = 800
+
+
+def _instant(value: Any) -> dt.datetime:
+    try:
+        return msgspec.convert(value, Rfc3339).astimezone(dt.UTC)
+    except (msgspec.ValidationError, ValueError, OverflowError):
+        hint = " (write + as %2B)" if " " in str(value) else ""
+        raise PydanticCustomError(
+            "instant", "an RFC 3339 instant with zone is needed, such as 2026-05-01T00:00:00Z" + hint
+        ) from None
+
+
+def _day(value: Any) -> dt.date:
+    try:
+        return msgspec.convert(value, dt.date)
+    except msgspec.ValidationError:
+        raise PydanticCustomError("day", "a date is needed, such as 2026-05-01") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str) and "\x00" in value:
+        raise PydanticCustomError("text", "U+0000 cannot be part of it")
+    return value
+
+
+Instant = Annotated[
+    dt.datetime,
+    BeforeValidator(_instant),
+    PlainSerializer(lambda at: at.isoformat(), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+Day = Annotated[dt.date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Text = Annotated[str, BeforeValidator(_plain), Field(min_length=1, max_length=1024)]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\z", max_length=128)]
+
+Kind = Literal["risk", "opportunity"]
+Severity = Literal["info", "warning", "critical"]
+Tier = Literal["high", "low", "tech"]
+Sort = Literal["name", "-name", "mrr", "-mrr", "renewal_date", "-renewal_date", "last_seen", "-last_seen"]
+
+
+class Parameters(BaseModel):
+    """No parameters at all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Page(Parameters):
+    """What every list takes."""
+
+    limit: Annotated[int, Field(LIMIT_DEFAULT, ge=1, le=LIMIT_MOST, description="items in a page")]
+    cursor: Annotated[str | None, Field(None, description="`next_cursor` of the page before")]
+
+
+class AccountFilter(Page):
+    """Which accounts, in which order."""
+
+    tier: Annotated[Tier | None, Field(None, description="only accounts of this tier")]
+    csm: Annotated[Text | None, Field(None, description="only accounts of this customer success manager")]
+    q: Annotated[Text | None, Field(None, description="each word begins a word of the name or the account id")]
+    sort: Annotated[Sort, Field("name", description="order; a leading - turns it round")]
+
+
+class SignalsOfAccount(Page):
+    """Which signals of one account, newest `opened_at` first."""
+
+    status: Annotated[Literal["open", "cleared", "all"], Field("all", description="open, cleared or all")]
+    kind: Annotated[Kind | None, Field(None)]
+    severity: Annotated[Severity | None, Field(None)]
+    signal: Annotated[Word | None, Field(None, description="signal id, such as usage.decline")]
+    since: Annotated[Instant | None, Field(None, description="opened at or after")]
+    until: Annotated[Instant | None, Field(None, description="opened before")]
+
+
+class SignalFilter(SignalsOfAccount):
+    """Which signals, newest `opened_at` first."""
+
+    status: Annotated[Literal["open", "cleared", "all"], Field("open", description="open, cleared or all")]
+    account: Annotated[Text | None, Field(None, description="account id")]
+    tier: Annotated[Tier | None, Field(None, description="tier of the account now")]
+    csm: Annotated[Text | None, Field(None, description="customer success manager of the account now")]
+
+
+class TimelineFilter(Page):
+    """Which part of an account's history, newest first."""
+
+    type: Annotated[Word | None, Field(None, description="event type, or its first part: ticket, invoice, survey, …")]
+    since: Annotated[Instant | None, Field(None, description="happened at or after")]
+    until: Annotated[Instant | None, Field(None, description="happened before")]
+
+
+class UsageRange(Parameters):
+    """Which days, both included. Without `to`: up to the day that the account's numbers are of; without `from`: 92 days."""
+
+    from_: Annotated[Day | None, Field(None, alias="from", description="first day (UTC)")]
+    to: Annotated[Day | None, Field(None, description="last day (UTC)")]
+
+
+class CatalogueFilter(Parameters):
+    """Which signals of the catalogue."""
+
+    kind: Annotated[Kind | None, Field(None)]
+    family: Annotated[Word | None, Field(None, description="first part of the signal id, such as usage")]

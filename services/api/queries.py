@@ -1,0 +1,335 @@
+"""All SQL of the api. Functions take checked parameters and return rows as plain structs; documents stay raw JSON.
+
+Every list is read by keyset: the order's columns are compared as one row, so a page costs the same wherever it is and an
+insert in between neither repeats nor hides an item.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+from sqlalchemy import ColumnElement, Row, Select, and_, cast, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import Text as SqlText
+from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.db.tables import (
+    KEY_CHARACTERS,
+    Account,
+    AccountHealth,
+    Episode,
+    TimelineEntry,
+    Transition,
+    UsageDay,
+)
+from schemas.health import Windows
+from services.api import cursors
+from services.api.parameters import AccountFilter, SignalFilter, SignalsOfAccount, TimelineFilter
+from services.common.words import words
+
+OPEN_SHOWN: Final = 200
+
+type Query = Select[*tuple[Any, ...]]
+type Found = Row[*tuple[Any, ...]]
+
+
+class HealthPart(Struct):
+    """What of a health record the lists show."""
+
+    as_of: dt.datetime
+    windows: Windows
+    profile: Raw
+    score: float | None = None
+    band: str | None = None
+    coverage: float = 0.0
+    first_event_at: dt.datetime | None = None
+
+
+class AccountRecord(Struct):
+    """One account: its listed columns and its health, decoded in part and whole."""
+
+    account_id: str
+    name: str | None
+    tier: str | None
+    csm: str | None
+    mrr: Decimal | None
+    currency: str | None
+    renewal_date: dt.date | None
+    churned: bool
+    health: HealthPart
+    body: str
+    order: Any = None
+
+
+class SignalData(Struct):
+    """What of the last transition a signal shows."""
+
+    reason: str
+    evidence: Raw
+    action: Raw
+    account: dict[str, Any]
+
+
+class SignalDocument(Struct):
+    """The last transition, in part."""
+
+    data: SignalData
+
+
+class SignalRecord(Struct):
+    """One episode with its last transition; `account` is how the account is now, None when it is not known."""
+
+    episode: Found
+    last: SignalData
+    account: Found | None
+
+
+_health: Final = msgspec.json.Decoder(HealthPart).decode
+_last: Final = msgspec.json.Decoder(SignalDocument).decode
+
+# --- accounts ------------------------------------------------------------------------------------------------------
+
+# The expressions stand in indexes, and are only found there if they are written with the same constants.
+ORDERS: Final[dict[str, tuple[ColumnElement[Any], type[cursors.Place]]]] = {
+    "name": (Account.sort_name.expression, cursors.ByText),
+    "mrr": (literal_column("coalesce(accounts.mrr, '-1'::numeric)"), cursors.ByNumber),
+    "renewal_date": (literal_column("coalesce(accounts.renewal_date, '9999-12-31'::date)"), cursors.ByDate),
+    "last_seen": (
+        literal_column("coalesce(account_health.last_seen, '0001-01-02 00:00:00+00'::timestamptz)"),
+        cursors.ByInstant,
+    ),
+}
+
+
+def _accounts() -> Query:
+    return select(
+        Account.account_id,
+        Account.name,
+        Account.tier,
+        Account.csm,
+        Account.mrr,
+        Account.currency,
+        Account.renewal_date,
+        Account.churned,
+        cast(AccountHealth.body, SqlText).label("body"),
+    ).join(AccountHealth, AccountHealth.account_id == Account.account_id)
+
+
+def _account(row: Found) -> AccountRecord:
+    return AccountRecord(
+        account_id=row.account_id,
+        name=row.name,
+        tier=row.tier,
+        csm=row.csm,
+        mrr=row.mrr,
+        currency=row.currency,
+        renewal_date=row.renewal_date,
+        churned=row.churned,
+        health=_health(row.body),
+        body=row.body,
+        order=row._mapping.get("order"),
+    )
+
+
+async def accounts(connection: AsyncConnection, wanted: AccountFilter) -> tuple[list[AccountRecord], str | None]:
+    """One page of accounts and the cursor of the next one. Raises a 400 problem for a cursor that is none."""
+    name = wanted.sort.removeprefix("-")
+    falling = wanted.sort.startswith("-")
+    order, place = ORDERS[name]
+    statement = _accounts().add_columns(order.label("order"))
+    if wanted.tier is not None:
+        statement = statement.where(Account.tier == wanted.tier)
+    if wanted.csm is not None:
+        statement = statement.where(Account.csm == wanted.csm[:KEY_CHARACTERS])
+    if wanted.q is not None:
+        asked = words(wanted.q)
+        if not asked:
+            return [], None
+        # Words hold letters and digits only, so nothing in them can be taken for an operator.
+        query = " & ".join(f"'{word}':*" for word in asked)
+        statement = statement.where(Account.words.op("@@")(cast(literal(query), TSQUERY)))
+    keys = tuple_(order, Account.account_id)
+    if wanted.cursor is not None:
+        after: Any = cursors.decode(wanted.cursor, place, wanted.sort)
+        last = tuple_(literal(after.value), literal(after.account_id))
+        statement = statement.where(keys < last if falling else keys > last)
+    directions = [order.desc(), Account.account_id.desc()] if falling else [order.asc(), Account.account_id.asc()]
+    rows = (await connection.execute(statement.order_by(*directions).limit(wanted.limit + 1))).all()
+    found = [_account(row) for row in rows[: wanted.limit]]
+    cursor = None
+    if len(rows) > wanted.limit:
+        make: Any = place
+        cursor = cursors.encode(make(wanted.sort, found[-1].order, found[-1].account_id))
+    return found, cursor
+
+
+async def account(connection: AsyncConnection, account_id: str) -> AccountRecord | None:
+    """One account, or None."""
+    row = (await connection.execute(_accounts().where(Account.account_id == account_id))).one_or_none()
+    return None if row is None else _account(row)
+
+
+async def health(connection: AsyncConnection, account_id: str) -> str | None:
+    """The latest health record of an account as JSON text, or None."""
+    statement = select(cast(AccountHealth.body, SqlText)).where(AccountHealth.account_id == account_id)
+    found: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    return found
+
+
+async def open_counts(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Of each account: how many risks are open by severity, and how many opportunities."""
+    group = func.coalesce(func.nullif(Episode.kind, "risk"), Episode.severity)
+    statement = (
+        select(Episode.account_id, group, func.count())
+        .where(Episode.account_id.in_(account_ids), Episode.cleared_at.is_(None))
+        .group_by(Episode.account_id, group)
+    )
+    counts = {key: {"critical": 0, "warning": 0, "info": 0, "opportunity": 0} for key in account_ids}
+    for account_id, name, count in await connection.execute(statement):
+        counts[account_id][name] = count
+    return counts
+
+
+async def usage(connection: AsyncConnection, account_id: str, first: dt.date, last: dt.date) -> dict[dt.date, Found]:
+    """The days from `first` to `last`, both included, that have usage."""
+    statement = select(UsageDay.day, UsageDay.usage, UsageDay.core).where(
+        UsageDay.account_id == account_id, UsageDay.day.between(first, last)
+    )
+    return {row.day: row for row in await connection.execute(statement)}
+
+
+async def timeline(
+    connection: AsyncConnection, account_id: str, wanted: TimelineFilter
+) -> tuple[list[Found], str | None]:
+    """One page of an account's history, newest first: time, entry, type, source, event_id, data (JSON text)."""
+    statement: Query = select(
+        TimelineEntry.time,
+        TimelineEntry.entry,
+        TimelineEntry.type,
+        TimelineEntry.source,
+        TimelineEntry.event_id,
+        cast(TimelineEntry.data, SqlText).label("data"),
+    ).where(TimelineEntry.account_id == account_id)
+    if wanted.type is not None:
+        within = TimelineEntry.type.startswith(wanted.type + ".", autoescape=True)
+        statement = statement.where(or_(TimelineEntry.type == wanted.type, within))
+    statement = _between(statement, TimelineEntry.time.expression, wanted.since, wanted.until)
+    if wanted.cursor is not None:
+        after = cursors.decode(wanted.cursor, cursors.ByTime, "timeline")
+        place = tuple_(literal(after.time), literal(bytes.fromhex(_even(after.entry))))
+        statement = statement.where(tuple_(TimelineEntry.time, TimelineEntry.entry) < place)
+    statement = statement.order_by(TimelineEntry.time.desc(), TimelineEntry.entry.desc()).limit(wanted.limit + 1)
+    rows = list((await connection.execute(statement)).all())
+    cursor = None
+    if len(rows) > wanted.limit:
+        end = rows[wanted.limit - 1]
+        cursor = cursors.encode(cursors.ByTime("timeline", end.time, end.entry.hex()))
+    return rows[: wanted.limit], cursor
+
+
+def _even(digits: str) -> str:
+    return digits if len(digits) % 2 == 0 else digits + "0"
+
+
+# --- signals -------------------------------------------------------------------------------------------------------
+
+ACCOUNT_COLUMNS: Final = (
+    Account.name.label("account_name"),
+    Account.tier.label("account_tier"),
+    Account.csm.label("account_csm"),
+    Account.mrr,
+    Account.currency,
+    Account.renewal_date,
+    Account.account_id.label("known_account"),
+)
+
+
+def _signals() -> Query:
+    return (
+        select(*Episode.__table__.columns, cast(Transition.body, SqlText).label("body"), *ACCOUNT_COLUMNS)
+        .join(
+            Transition,
+            and_(Transition.episode_id == Episode.episode_id, Transition.ordinal == Episode.last_ordinal),
+        )
+        .outerjoin(Account, Account.account_id == Episode.account_id)
+    )
+
+
+def _signal(row: Found) -> SignalRecord:
+    return SignalRecord(row, _last(row.body).data, None if row.known_account is None else row)
+
+
+def _between(
+    statement: Query, column: ColumnElement[Any], since: dt.datetime | None, until: dt.datetime | None
+) -> Query:
+    if since is not None:
+        statement = statement.where(column >= since)
+    if until is not None:
+        statement = statement.where(column < until)
+    return statement
+
+
+async def signals(
+    connection: AsyncConnection, wanted: SignalFilter | SignalsOfAccount, account_id: str | None = None
+) -> tuple[list[SignalRecord], str | None]:
+    """One page of episodes, newest `opened_at` first, and the cursor of the next page."""
+    statement = _signals()
+    if isinstance(wanted, SignalFilter):
+        account_id = wanted.account
+        if wanted.tier is not None:
+            statement = statement.where(Episode.tier == wanted.tier)
+        if wanted.csm is not None:
+            statement = statement.where(Episode.csm == wanted.csm[:KEY_CHARACTERS])
+    if account_id is not None:
+        statement = statement.where(Episode.account_id == account_id)
+    if wanted.status != "all":
+        is_open = Episode.cleared_at.is_(None)
+        statement = statement.where(is_open if wanted.status == "open" else ~is_open)
+    if wanted.kind is not None:
+        statement = statement.where(Episode.kind == wanted.kind)
+    if wanted.severity is not None:
+        statement = statement.where(Episode.severity == wanted.severity)
+    if wanted.signal is not None:
+        statement = statement.where(Episode.signal == wanted.signal)
+    statement = _between(statement, Episode.opened_at.expression, wanted.since, wanted.until)
+    if wanted.cursor is not None:
+        after = cursors.decode(wanted.cursor, cursors.ByOpened, "opened_at")
+        place = tuple_(literal(after.opened_at), literal(after.episode_id))
+        statement = statement.where(tuple_(Episode.opened_at, Episode.episode_id) < place)
+    statement = statement.order_by(Episode.opened_at.desc(), Episode.episode_id.desc()).limit(wanted.limit + 1)
+    rows = (await connection.execute(statement)).all()
+    cursor = None
+    if len(rows) > wanted.limit:
+        end = rows[wanted.limit - 1]
+        cursor = cursors.encode(cursors.ByOpened("opened_at", end.opened_at, end.episode_id))
+    return [_signal(row) for row in rows[: wanted.limit]], cursor
+
+
+async def open_signals(connection: AsyncConnection, account_id: str) -> list[SignalRecord]:
+    """The open signals of an account, newest first, `OPEN_SHOWN` at most."""
+    statement = (
+        _signals()
+        .where(Episode.account_id == account_id, Episode.cleared_at.is_(None))
+        .order_by(Episode.opened_at.desc(), Episode.episode_id.desc())
+        .limit(OPEN_SHOWN)
+    )
+    return [_signal(row) for row in await connection.execute(statement)]
+
+
+async def signal(connection: AsyncConnection, episode_id: str) -> SignalRecord | None:
+    """One episode, or None."""
+    row = (await connection.execute(_signals().where(Episode.episode_id == episode_id))).one_or_none()
+    return None if row is None else _signal(row)
+
+
+async def transitions(connection: AsyncConnection, episode_id: str) -> list[str]:
+    """The transitions of an episode in their order, each as the JSON text that was published."""
+    statement = (
+        select(cast(Transition.body, SqlText)).where(Transition.episode_id == episode_id).order_by(Transition.ordinal)
+    )
+    return list((await connection.execute(statement)).scalars())
