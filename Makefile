@@ -1,0 +1,48 @@
+# make run   everything on this machine, with the demo, until Ctrl-C        make test   all tests, lint first
+# Needs Python 3 with pip (or uv) and, for `make test`, Node with npm. Everything else is brought into .tools and .venv.
+
+UV := .tools/uv/bin/uv
+BIN := .venv/bin
+SYNCED := .venv/.synced
+SDK_NODE := tests/contract/sdk_node
+
+.PHONY: run test lint sdk faults bench clean
+
+run: $(SYNCED)
+	@exec $(BIN)/ebbtide run
+
+test: lint sdk
+	$(BIN)/pytest -m "not long"
+
+lint: $(SYNCED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The unmodified SDKs that the contract tests drive.
+sdk: $(SDK_NODE)/node_modules/.package-lock.json
+
+$(SDK_NODE)/node_modules/.package-lock.json: $(SDK_NODE)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: the SDK tests need Node 18 or later (apt install npm)" >&2; exit 1; }
+	npm ci --prefix $(SDK_NODE) --no-audit --no-fund
+	@touch $@
+
+# Minutes long: kills, freezes and restarts processes under load.
+faults: $(SYNCED)
+	$(BIN)/pytest -m long tests/faults
+
+bench: $(SYNCED)
+	$(BIN)/python -m tests.bench
+
+# The data of the local stack in .ebbtide stay: `rm -r .ebbtide` is for people to say.
+clean:
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .test-output
+	rm -rf $(SDK_NODE)/node_modules
+
+$(SYNCED): pyproject.toml uv.lock .python-version | $(UV)
+	$(UV) sync --frozen
+	@touch $@
+
+$(UV):
+	@sh deploy/local/bring-uv.sh .tools/uv
