@@ -41,7 +41,8 @@ clean:
 	rm -rf $(SDK_NODE)/node_modules
 
 $(SYNCED): pyproject.toml uv.lock .python-version | $(UV)
-	$(UV) sync --frozen
+	@$(UV) sync --frozen || { echo "uv could not prepare .venv (its reason is above). It needs Python 3.12: an installed one," \
+		"or the network to fetch it (UV_PYTHON_INSTALL_MIRROR names a mirror, UV_DEFAULT_INDEX one of PyPI)." >&2; exit 1; }
 	@touch $@
 
 $(UV):
