@@ -11,7 +11,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import structlog
@@ -72,7 +71,6 @@ class Collector:
         # The batch on its way, by partition: which producer has it, and since when (monotonic seconds).
         self._in_hand: dict[tuple[str, int], tuple[Any, float]] = {}
         self._connecting: asyncio.Task[None] | None = None
-        self._partition_of = lru_cache(maxsize=200_000)(partition_of)
 
     def start(self) -> None:
         """Begin to connect. Returns at once; `connected` tells when the producer is there."""
@@ -121,7 +119,7 @@ class Collector:
             if key is None:
                 targets: tuple[tuple[str, int], ...] = tuple((topic, number) for number in range(count))
             else:
-                targets = ((topic, self._partition_of(key, count)),)
+                targets = ((topic, partition_of(key, count)),)
             lanes.append(targets)
             for lane in targets:
                 parcel = parcels.get(lane)

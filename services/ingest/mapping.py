@@ -235,6 +235,11 @@ class _Compiler:
 def _wants_text(annotation: Any) -> bool:
     """Text is accepted and a number is not: then a number is written as text."""
     kind = inspect.type_info(annotation)
-    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    kinds = [_bare(each) for each in (kind.types if isinstance(kind, inspect.UnionType) else (kind,))]
     text = any(isinstance(each, inspect.StrType) for each in kinds)
     return text and not any(isinstance(each, inspect.IntType | inspect.FloatType) for each in kinds)
+
+
+def _bare(kind: inspect.Type) -> inspect.Type:
+    """A type without the description around it."""
+    return kind.type if isinstance(kind, inspect.Metadata) else kind

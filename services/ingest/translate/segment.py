@@ -67,6 +67,8 @@ class Request(Struct, frozen=True):
 
 def instant(given: Any) -> dt.datetime | None:
     """An RFC 3339 text with zone as an instant; None for anything else: a batch is not lost for an unreadable `sentAt`."""
+    if given is None:
+        return None
     try:
         found = msgspec.convert(given, dt.datetime)
     except msgspec.ValidationError:
@@ -81,21 +83,26 @@ _RAW: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
 def translate(
     items: Iterable[bytes], request: Request, mapping: Mapping, known: Names | Dict[Name, Link]
 ) -> Translation:
-    """Translate the calls of one request in order: a `group` attributes the calls after it.
+    """Translate the calls of one request in order: a `group` attributes the calls after it, and those before it that
+    found no account.
 
     `items` are the calls' JSON bytes as they came; `known` are the links so far. Never raises for what an item says.
     """
     links = Overlay(known)
-    result = Translation([], [], links.made)
-    for item in items:
-        outcome = _call(item, request, mapping, links)
-        if outcome is None:
-            result.ignored += 1
-        elif isinstance(outcome, Ready):
-            result.ready.append(outcome)
-        else:
-            result.unusable.append(outcome)
-    return result
+    calls = list(items)
+    outcomes = [_call(item, request, mapping, links) for item in calls]
+    if links.made:
+        # SDKs say who somebody is before they say where they belong: `identify`, then `group`.
+        outcomes = [
+            _call(item, request, mapping, links) if isinstance(outcome, Unusable) and outcome.names else outcome
+            for item, outcome in zip(calls, outcomes, strict=True)
+        ]
+    return Translation(
+        ready=[outcome for outcome in outcomes if isinstance(outcome, Ready)],
+        unusable=[outcome for outcome in outcomes if isinstance(outcome, Unusable)],
+        links=links.made,
+        ignored=sum(outcome is None for outcome in outcomes),
+    )
 
 
 def _call(raw: bytes, request: Request, mapping: Mapping, links: Overlay) -> Ready | Unusable | None:
@@ -174,15 +181,20 @@ def _undecodable(raw: bytes, request: Request, error: Exception) -> Unusable:
 
 
 def _time_of(item: Item, request: Request) -> dt.datetime | Refusal:
-    """When it happened by our clock: the sender's clock error, seen in `sentAt`, is taken out."""
+    """When it happened by our clock: the sender's clock error, seen in `sentAt`, is taken out.
+
+    A `timestamp` beside another `originalTimestamp` stands as it is: RudderStack's Node SDK puts there what the caller
+    gave, and who passes on Segment's own events has it corrected already.
+    """
     original = item.originalTimestamp or item.timestamp
     if original is None:
         return request.received_at
-    if original.tzinfo is None:
+    given = item.timestamp or original
+    if original.tzinfo is None or given.tzinfo is None:
         return Refusal("invalid", "timestamp", "a time with zone is expected, such as 2026-01-31T12:00:00Z")
     sent_at = instant(item.sentAt) or request.sent_at
-    if sent_at is None:
-        return original
+    if given != original or sent_at is None:
+        return given
     try:
         return request.received_at - (sent_at - original)
     except OverflowError:
