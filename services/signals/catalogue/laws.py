@@ -14,7 +14,7 @@ import msgspec
 
 import schemas
 from services.signals.catalogue.registry import content_hash, entries
-from services.signals.core.signal import Fact
+from services.signals.core.signal import FACT_NAMES
 
 HERE = Path(__file__).parent
 LOCK = HERE / "lock.json"
@@ -38,7 +38,7 @@ def described() -> list[dict[str, Any]]:
             "meaning": signal.meaning,
             "source": signal.source,
             "inputs": list(signal.inputs),
-            "reads": [str(fact.name).lower() for fact in Fact if fact & signal.reads],
+            "reads": [name for fact, name in FACT_NAMES.items() if fact & signal.reads],
             "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
             "action": msgspec.to_builtins(signal.action),
         }

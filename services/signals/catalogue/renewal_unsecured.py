@@ -53,9 +53,6 @@ def _escalates(c: Context) -> Finding | None:
 def _clears(c: Context) -> str | None:
     if c.account.hot.renewed_at >= c.open.opened_at:
         return "renewed"
-    days = c.account.hot.profile.days_to_renewal(c.now)
-    if days is None or days > c.p["days"]:
-        return "not_applicable"
     return None if open_risks(c) else "recovered"
 
 
@@ -100,7 +97,7 @@ SIGNAL = Signal(
     meaning=(
         "0 to 90 days to the renewal date (the contract's end where no renewal date is known) and at least one open "
         "account-scope risk of severity warning or worse. Critical at 30 days or fewer. Stays past the date until renewed "
-        "or churned; clears when renewed, when no such risk is open, or when the date moves out of the 90 days."
+        "or churned, also when the date is put off; clears when renewed or when no such risk is open."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 8, law 9",
     reads=Fact.RISKS | Fact.PROFILE | Fact.CONTRACT | Fact.DAY,

@@ -27,7 +27,7 @@ def _silent_from(c: Context) -> int:
 
 def _raises(c: Context) -> Finding | None:
     due = _silent_from(c)
-    return Finding("warning") if due and c.now >= due else None
+    return Finding("warning", opened_at=due) if due and c.now >= due else None
 
 
 def _clears(c: Context) -> str | None:

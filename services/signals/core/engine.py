@@ -17,12 +17,21 @@ from services.signals.core.apply import HANDLERS, Records
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.episodes import Episode, Past, episode_id
 from services.signals.core.records import User
-from services.signals.core.signal import SEVERITY_RANK, Catalogue, Context, Fact, Finding, Signal
+from services.signals.core.signal import (
+    FACT_NAMES,
+    SEVERITY_RANK,
+    Catalogue,
+    Context,
+    Fact,
+    Finding,
+    Signal,
+    never_due,
+)
 from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
 
 Emit = Callable[[Account, str, Transition], None]
 LOW_ADOPTION = 0.5
-EVERY_FACT = sum(Fact)
+EVERY_FACT = sum(FACT_NAMES)
 
 
 class Engine:
@@ -33,6 +42,7 @@ class Engine:
         self.records = records
         self.emit = emit
         self.historical = False
+        self._risks_changed = False
 
     def advance(self, account: Account, to: int) -> None:
         """Move the account clock to `to` (µs), judging every midnight and deadline up to and including it, in order."""
@@ -41,7 +51,7 @@ class Engine:
             now = max(due, hot.clock)
             day = day_of(now)
             midnight = now == day * DAY_US and day > account.windows.today
-            users = self._due_users(account, now)
+            users = [] if hot.churned else self._due_users(account, now)
             if midnight:
                 self._roll(account, day)
             else:
@@ -63,28 +73,39 @@ class Engine:
         was_churned = hot.churned
         handler = HANDLERS.get(event.type)
         facts = handler(account, event, at, self.records) if handler is not None else 0
-        if was_churned and not hot.churned:
-            facts = EVERY_FACT
+        touched = [getattr(event.data, "user", None) or ""] if facts & (Fact.USER | Fact.SURVEY) else []
         if hot.churned:
             if event.type == "account.churned":
                 self.clear_all(account, "churned")
-            return
-        if facts:
-            user = getattr(event.data, "user", None) or ""
-            touched = [user] if facts & (Fact.USER | Fact.SURVEY) else []
+            self._await_return(account, touched)
+        elif was_churned:
+            self.judge(account, EVERY_FACT, users=self._due_users(account, hot.clock), late=late, due=True)
+        elif facts:
             self.judge(account, facts, users=touched, late=late)
+
+    def _await_return(self, account: Account, users: list[str]) -> None:
+        """Nothing is judged while an account is churned: these users are due at once when it renews."""
+        context = Context(account, self.catalogue, account.hot.clock)
+        for signal in self.catalogue.signals:
+            if signal.scope == "user":
+                for user_id in users:
+                    self._aim(context, signal, user_id)
+                    self._set_due(context, signal, context.now)
 
     def clear_all(self, account: Account, because: str) -> None:
         """End every open episode at the account clock: the account churned or was erased."""
         context = Context(account, self.catalogue, account.hot.clock)
+        open_before = list(account.hot.user_episodes.values())
         for signal in self.catalogue.signals:
             subjects = [entry.user for entry in account.hot.user_episodes.values() if entry.signal == signal.id]
             for user_id in sorted(subjects) if signal.scope == "user" else [""]:
+                context.p = self.catalogue.by_tier[account.hot.profile.tier][signal.id]
                 self._aim(context, signal, user_id)
                 if context.episode is not None:
                     self._clear(context, signal, because)
-                self._set_due(context, signal, 0)
         account.hot.due = {}
+        if because == "churned":
+            self._await_return(account, sorted({entry.user for entry in open_before}))
 
     def judge(
         self,
@@ -107,47 +128,59 @@ class Engine:
         now = hot.clock
         context = Context(account, self.catalogue, now)
         context.midnight = midnight
-        before = self._risks(account)
-        for signal in self.catalogue.signals:
-            if signal.composite and not facts & Fact.RISKS and self._risks(account) != before:
-                facts |= Fact.RISKS
-            reads = bool(signal.reads & facts)
+        parameters = self.catalogue.by_tier[hot.profile.tier]
+        waiting = hot.due
+        self._risks_changed = False
+        for signal in self._to_judge(account, facts, due and bool(users or waiting)):
             if signal.scope == "user":
+                context.p = parameters[signal.id]
                 for user_id in users:
-                    if reads or due:
-                        self._judge_one(context, signal, user_id, late)
-            elif reads or (due and 0 < hot.due.get(signal.id, 0) <= now):
-                self._judge_one(context, signal, "", late)
+                    self._aim(context, signal, user_id)
+                    self._judge_one(context, signal, late)
+            elif (
+                signal.reads & facts
+                or (due and 0 < waiting.get(signal.id, 0) <= now)
+                or (self._risks_changed and signal.reads & Fact.RISKS)
+            ):
+                context.p = parameters[signal.id]
+                context.user, context.user_id = None, ""
+                context.episode = hot.episodes.get(signal.id)
+                self._judge_one(context, signal, late)
 
-    def _judge_one(self, context: Context, signal: Signal, user_id: str, late: bool) -> None:
-        self._aim(context, signal, user_id)
+    def _to_judge(self, account: Account, facts: int, everything: bool) -> list[Signal]:
+        """The signals that may have something to say, in judging order. Readers of risks are always among them."""
+        return self.catalogue.signals if everything else self.catalogue.reading(facts | Fact.RISKS)
+
+    def _judge_one(self, context: Context, signal: Signal, late: bool) -> None:
         today = context.today
-        past = self._past(context, signal)
         wake = 0
+        ended = False
         if context.episode is None:
-            finding = signal.raises(context) if not (signal.once and past.ordinal) else None
-            if finding is not None and past.cleared_day == today:
-                wake = (today + 1) * DAY_US  # a signal that cleared is not raised again before the next day roll
-            elif finding is not None:
-                self._raise(context, signal, finding, past)
+            finding = signal.raises(context)
+            past = self._past(context, signal) if finding is not None or signal.once else None
+            ended = signal.once and past is not None and past.ordinal > 0
+            if finding is not None and past is not None and not ended:
+                if past.cleared_day == today:
+                    wake = (today + 1) * DAY_US  # a signal that cleared is not raised again before the next day roll
+                else:
+                    self._raise(context, signal, finding, past)
         else:
             signal.observe(context)
             because = signal.clears(context)
             if because is not None:
                 self._clear(context, signal, "late_event" if late else because)
-                wake = (today + 1) * DAY_US if not signal.once else 0
+                ended = signal.once
+                wake = 0 if ended else (today + 1) * DAY_US
             else:
                 worse = signal.escalates(context)
                 if worse is not None:
                     self._escalate(context, signal, worse)
-        named = signal.due(context) if not (signal.once and context.episode is None and past.ordinal) else 0
-        if 0 < named <= context.now:
+        named = 0 if ended or signal.due is never_due else signal.due(context)
+        if named <= context.now:
             named = 0
         self._set_due(context, signal, min(named or NEVER, wake or NEVER))
 
     def _aim(self, context: Context, signal: Signal, user_id: str) -> None:
-        hot = context.account.hot
-        context.p = self.catalogue.parameters(signal.id, hot.profile.tier)
         context.user_id = user_id
         if signal.scope == "user":
             user = self.records.user(context.account, user_id)
@@ -155,7 +188,7 @@ class Engine:
             context.episode = user.episodes.get(signal.id)
         else:
             context.user = None
-            context.episode = hot.episodes.get(signal.id)
+            context.episode = context.account.hot.episodes.get(signal.id)
 
     @staticmethod
     def _past(context: Context, signal: Signal) -> Past:
@@ -179,7 +212,8 @@ class Engine:
         hot = account.hot
         ordinal = past.ordinal + 1
         identity = episode_id(account.id, hot.generation, signal.id, context.user_id, ordinal)
-        episode = Episode(identity, ordinal, context.now, finding.severity, finding.level, 1, dict(finding.frozen))
+        opened = finding.opened_at or context.now
+        episode = Episode(identity, ordinal, opened, finding.severity, finding.level, 1, dict(finding.frozen))
         context.episode = episode
         if user is None:
             hot.episodes[signal.id] = episode
@@ -242,13 +276,8 @@ class Engine:
             catalogue=self.catalogue.digest,
         )
         context.account.health_urgent = True
+        self._risks_changed = True
         self.emit(context.account, topic, change)
-
-    @staticmethod
-    def _risks(account: Account) -> dict[str, str]:
-        return {name: episode.severity for name, episode in account.hot.episodes.items()} | {
-            entry.signal: entry.severity for entry in account.hot.user_episodes.values() if not entry.user
-        }
 
     def _due_users(self, account: Account, now: int) -> list[str]:
         """Users whose deadline has come, each once, in order of their ids. Stale queue entries are dropped."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import IntFlag
 from typing import Any, Final
 
 from msgspec import Struct
@@ -15,8 +14,11 @@ from services.signals.core.records import User
 from services.signals.core.state import Account
 
 
-class Fact(IntFlag):
-    """What an event or the passing of time changed. A signal is judged only when something that it reads changed."""
+class Fact:
+    """What an event or the passing of time changed, as bits. A signal is judged only when something that it reads changed.
+
+    Plain ints: an enum's operators cost a microsecond each, and these are combined for every event.
+    """
 
     USAGE = 1  # today's or an earlier day's usage
     LATE_USAGE = 2  # a complete day's usage
@@ -34,15 +36,22 @@ class Fact(IntFlag):
     CONTRACT = 8192  # renewed
 
 
+FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}
+"""Each fact's bit and its name."""
+
 SEVERITY_RANK: Final = {"info": 0, "warning": 1, "critical": 2}
 
 
 class Finding(Struct):
-    """A condition that holds: how bad it is, the step it reached, and what the raise fixes for later comparison."""
+    """A condition that holds: how bad it is, the step it reached, and what the raise fixes for later comparison.
+
+    `opened_at` (µs) is given where the episode began before the change that showed it.
+    """
 
     severity: Severity
     level: int = 0
     frozen: dict[str, Any] = {}
+    opened_at: int = 0
 
 
 class Context:
@@ -86,7 +95,8 @@ def _nothing(_: Context) -> None:
     return None
 
 
-def _never(_: Context) -> int:
+def never_due(_: Context) -> int:
+    """The deadline of a signal that time alone does not change."""
     return 0
 
 
@@ -110,7 +120,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     pages: bool
     meaning: str
     source: str
-    reads: Fact
+    reads: int
     inputs: tuple[str, ...]
     action: Action
     thresholds: Mapping[str, Mapping[str, Any]]
@@ -119,7 +129,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     describe: Callable[[Context], tuple[str, list[Evidence]]]
     escalates: Callable[[Context], Finding | None] = _nothing
     observe: Callable[[Context], None] = _nothing
-    due: Callable[[Context], int] = _never
+    due: Callable[[Context], int] = never_due
     composite: bool = False
     once: bool = False
 
@@ -136,14 +146,10 @@ class Catalogue:
         self.signals = sorted(signals, key=lambda s: (s.composite, s.id))
         self.by_id = {signal.id: signal for signal in self.signals}
         self.rank = {signal.id: index for index, signal in enumerate(self.signals)}
-        self._parameters = {
-            (signal.id, tier): signal.parameters(tier) for signal in signals for tier in ("high", "low", "tech")
+        self.by_tier = {
+            tier: {signal.id: signal.parameters(tier) for signal in signals} for tier in ("high", "low", "tech")
         }
         self._by_facts: dict[int, list[Signal]] = {}
-
-    def parameters(self, signal: str, tier: str) -> Mapping[str, Any]:
-        """Thresholds in force for a signal and tier."""
-        return self._parameters[signal, tier]
 
     def reading(self, facts: int) -> list[Signal]:
         """The signals that read any of these facts, in judging order."""
