@@ -82,7 +82,11 @@ class Customer:
         self.rng = rng
         self.region = rng.choice(tuple(FIRST_HOUR))
         self.seats = rng.choice(SEATS[plan.tier])
-        self.pool = 3 if plan.archetype == "tiny" else round(ACTIVE_SHARE * self.seats)
+        if plan.archetype == "stuck_users":
+            self.seats = 25  # room for newcomers, without filling the licences
+        elif plan.archetype == "tiny":
+            self.seats = 4
+        self.pool = round(ACTIVE_SHARE * self.seats)
         self.monthly = plan.tier == "tech"
         self.mrr = self.seats * rng.choice((35, 45, 60)) * (2 if plan.tier == "high" else 1)
         # A little growth every year: what a customer that stays has.
@@ -247,7 +251,7 @@ class Customer:
             people = self._present(day)
             total = self.pool * 6 * volume * factor * self.rng.gauss(1, 0.1)
             if self._is("tiny"):
-                total = self.rng.choice((0, 0, 1, 1, 2)) if date.weekday() else 1
+                total = self.rng.choice((0, 0, 0, 1)) if date.weekday() else 1
             if not people or total <= 0:
                 continue
             core = round(total * 0.5 * core_share)
