@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.api import answers
 from services.api.auth import Keys
 from services.api.database import Readiness
 from services.api.endpoints import accounts, catalogue, signals, status
+from services.api.openapi import describe
 from services.api.paths import canonical
 from services.common import keys, metrics, problems
 from services.common.problems import FieldError, Problem, bad_parameter
@@ -39,10 +39,6 @@ def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
-        responses={
-            code: {"model": answers.ProblemDetails, "content": {problems.MEDIA_TYPE: {}}}
-            for code in (400, 401, 403, 404, 405, 503)
-        },
     )
     app.state.engine = engine
     app.state.readiness = readiness
@@ -53,6 +49,7 @@ def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _routing)
     app.add_exception_handler(Exception, _defect)
+    describe(app)
     return Outermost(app)
 
 
@@ -85,7 +82,7 @@ class Outermost:
             await self._app(inner, receive, sending)
         finally:
             # The template, not the path: an account id must never become a label.
-            route = getattr(inner.get("route"), "path_format", "none")
+            route = getattr(inner.get("route"), "path_format", None) or "none"
             metrics.API_REQUESTS.labels(route, str(status_code)).inc()
             metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
 
@@ -114,14 +111,13 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
 
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["allow"] = "GET, HEAD"
+        headers = {"allow": "GET, HEAD"}
         detail = f"{request.method} is not possible here; GET and HEAD are"
         return respond(Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))
     if error.status_code == 404:
         return respond(problems.not_found("no such path; /openapi.json lists those that there are"))
-    return respond(Problem(error.status_code, "refused", "The request is refused", str(error.detail), headers=headers))
+    return respond(Problem(error.status_code, "refused", "The request is refused", str(error.detail)))
 
 
 async def _defect(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ it was sent and writes each segment in one way; the `segment` convertor decodes 
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -25,7 +26,10 @@ class SegmentConvertor(Convertor[str]):
         return quote(value, safe="")
 
 
-register_url_convertor("segment", SegmentConvertor())
+SEGMENT: Final = "segment"
+"""Name of the convertor, for routes: `f"/{{account_id:{SEGMENT}}}"`."""
+
+register_url_convertor(SEGMENT, SegmentConvertor())
 
 
 def canonical(raw_path: bytes) -> str:

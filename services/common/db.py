@@ -104,7 +104,10 @@ def head() -> str:
 async def current(engine: AsyncEngine) -> str | None:
     """The migration that the database is at; None when it is empty."""
     async with engine.connect() as connection:
-        return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+        if (await connection.execute(text("SELECT to_regclass('alembic_version')"))).scalar() is None:
+            return None
+        found: str | None = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        return found
 
 
 async def upgrade(

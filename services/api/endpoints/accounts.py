@@ -20,6 +20,7 @@ from services.api.parameters import (
     TimelineFilter,
     UsageRange,
 )
+from services.api.paths import SEGMENT
 from services.common.problems import FieldError, Problem, bad_parameter, not_found
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depends(require("read"))])
@@ -42,7 +43,7 @@ async def list_accounts(request: Request, wanted: Annotated[AccountFilter, Query
     return answer(page([answers.account_item(account, counts[account.account_id]) for account in found], cursor))
 
 
-@router.get("/{account_id:segment}", responses={200: {"model": answers.AccountDetail}})
+@router.get(f"/{{account_id:{SEGMENT}}}", responses={200: {"model": answers.AccountDetail}})
 async def get_account(request: Request, account_id: AccountId, parameters: Annotated[Parameters, Query()]) -> Response:
     """One account: profile, headline windows, open signals with their reasons."""
     async with Connection(request) as connection:
@@ -54,7 +55,7 @@ async def get_account(request: Request, account_id: AccountId, parameters: Annot
     return answer(answers.account_detail(found, counts[account_id], signals))
 
 
-@router.get("/{account_id:segment}/health", responses={200: {"content": {"application/json": {}}}})
+@router.get(f"/{{account_id:{SEGMENT}}}/health", responses={200: {"content": {"application/json": {}}}})
 async def get_health(request: Request, account_id: AccountId, parameters: Annotated[Parameters, Query()]) -> Response:
     """The latest health record, as it was published, without its usage days."""
     async with Connection(request) as connection:
@@ -64,7 +65,7 @@ async def get_health(request: Request, account_id: AccountId, parameters: Annota
     return Response(found, media_type="application/json")
 
 
-@router.get("/{account_id:segment}/signals", responses={200: {"model": answers.SignalPage}})
+@router.get(f"/{{account_id:{SEGMENT}}}/signals", responses={200: {"model": answers.SignalPage}})
 async def list_signals_of_account(
     request: Request, account_id: AccountId, wanted: Annotated[SignalsOfAccount, Query()]
 ) -> Response:
@@ -76,7 +77,7 @@ async def list_signals_of_account(
     return answer(page([answers.signal_item(signal) for signal in found], cursor))
 
 
-@router.get("/{account_id:segment}/timeline", responses={200: {"model": answers.TimelinePage}})
+@router.get(f"/{{account_id:{SEGMENT}}}/timeline", responses={200: {"model": answers.TimelinePage}})
 async def get_timeline(request: Request, account_id: AccountId, wanted: Annotated[TimelineFilter, Query()]) -> Response:
     """What happened, newest first: tickets, invoices, surveys, touchpoints, profile changes, value reached."""
     async with Connection(request) as connection:
@@ -86,7 +87,7 @@ async def get_timeline(request: Request, account_id: AccountId, wanted: Annotate
     return answer(page([answers.timeline_item(row) for row in found], cursor))
 
 
-@router.get("/{account_id:segment}/usage", responses={200: {"model": answers.Usage}})
+@router.get(f"/{{account_id:{SEGMENT}}}/usage", responses={200: {"model": answers.Usage}})
 async def get_usage(request: Request, account_id: AccountId, wanted: Annotated[UsageRange, Query()]) -> Response:
     """Usage by UTC day, oldest first, days without usage as 0."""
     async with Connection(request) as connection:

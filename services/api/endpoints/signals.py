@@ -12,6 +12,7 @@ from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
 from services.api.parameters import Parameters, SignalFilter
+from services.api.paths import SEGMENT
 from services.common.problems import not_found
 
 router = APIRouter(prefix="/v1/signals", tags=["signals"], dependencies=[Depends(require("read"))])
@@ -25,7 +26,7 @@ async def list_signals(request: Request, wanted: Annotated[SignalFilter, Query()
     return answer(page([answers.signal_item(signal) for signal in found], cursor))
 
 
-@router.get("/{episode_id:segment}", responses={200: {"model": answers.SignalDetail}})
+@router.get(f"/{{episode_id:{SEGMENT}}}", responses={200: {"model": answers.SignalDetail}})
 async def get_signal(
     request: Request,
     episode_id: Annotated[str, Path(description="episode id")],
