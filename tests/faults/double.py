@@ -137,7 +137,9 @@ class DoubleEngine:
     def _signal(key: bytes, count: int, ordered: bytes) -> tuple[str, bytes, bytes, int]:
         return RISK_TOPIC, key, b"%s:%d=%s" % (key, count, ordered.hex().encode()), count
 
-    def apply(self, topic: int, offset: int, key: bytes | None, value: bytes | None, event: Any, not_after: int) -> None:
+    def apply(
+        self, topic: int, offset: int, key: bytes | None, value: bytes | None, event: Any, not_after: int
+    ) -> None:
         if offset <= self.applied[topic]:
             if key is not None and self.store.get(key) is not None:
                 self._touch(key)

@@ -1,0 +1,183 @@
+"""The runtime on a real broker, over the engine double: nothing lost, nothing twice, the order of a replay kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.kafka import LocalKafka
+from schemas.dead_letters import DEAD_LETTER_TOPIC
+from tests.conftest import clean_environment
+from tests.faults import bench
+from tests.harness import ebbtide, wait_for
+
+
+@pytest.fixture
+def group(kafka: LocalKafka, tmp_path: Path) -> Iterator[bench.Group]:
+    """Topics made anew, and an application id of its own."""
+    app_id = f"engine-{uuid.uuid4().hex[:8]}"
+    env = clean_environment() | {"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "EBBTIDE_ENGINE_APP_ID": app_id}
+    kafka.delete_all_topics()
+    ebbtide("topics", "apply", env=env)
+    workers = bench.Group(kafka.bootstrap, tmp_path, app_id)
+    yield workers
+    workers.end()
+
+
+def settle(group: bench.Group, records: int, within: float = 40.0) -> None:
+    """Wait until the states hold `records` events."""
+
+    def applied() -> bool:
+        return sum(account.count for account in bench.states(group.bootstrap, group.app_id).values()) >= records
+
+    try:
+        wait_for(f"{records} events applied", applied, within=within, every=0.5)
+    except AssertionError as error:
+        have = sum(account.count for account in bench.states(group.bootstrap, group.app_id).values())
+        raise AssertionError(f"{error}; have {have}\n{group.logs()}") from None
+
+
+def assert_exact(group: bench.Group) -> None:
+    """The states are what the input topics give, and every transition is there once with one value."""
+    truth = bench.inputs(group.bootstrap)
+    states = bench.states(group.bootstrap, group.app_id)
+    assert {name: (account.count, account.total) for name, account in states.items()} == truth, group.logs()
+    found = bench.transitions(group.bootstrap)
+    wanted = {f"{name}:{n}" for name, (count, _) in truth.items() for n in range(5, count + 1, 5)}
+    assert set(found) == wanted
+    assert not [name for name, values in found.items() if len(values) > 1]
+
+
+def test_records_and_ticks_become_state_signals_and_dead_letters(group: bench.Group) -> None:
+    group.start("a", EBBTIDE_TICKS="on", EBBTIDE_TICK_INTERVAL_S="0.5")
+    now = time.time()
+    good = [
+        bench.Message(topic, f"account-{i % 7}", bench.event(topic, f"account-{i % 7}", f"{topic}-{i}", now + i / 1e3))
+        for i in range(60)
+        for topic in bench.INPUT_TOPICS
+    ]
+    bad = [bench.Message("usage", "account-1", b"{not json"), bench.Message("invoices", "account-2", b"[]")]
+    bench.send(group.bootstrap, [*good, *bad])
+    settle(group, len(good))
+    assert_exact(group)
+    letters = wait_for("two dead letters", lambda: bench.read(group.bootstrap, DEAD_LETTER_TOPIC))
+    assert {message.value() for message in letters} == {b"{not json", b"[]"}
+    headers = dict(next(message.headers() for message in letters if message.value() == b"[]"))
+    assert headers["reason"] == b"malformed"
+    assert headers["source_topic"] == b"invoices"
+    assert headers["source_offset"] == b"%d" % int(headers["source_offset"])
+    ticks = [message for message in bench.read(group.bootstrap, "accounts") if message.key() is None]
+    assert ticks
+    said = json.loads(ticks[-1].value())["data"]
+    assert said["historical"] is False
+    with urllib.request.urlopen(f"{group.urls['a']}/metrics") as answer:
+        text = answer.read().decode()
+    assert 'ebbtide_engine_records_total{outcome="dead",topic="usage"} 2.0' in text  # the double counts in one row
+    assert group.terminate("a") < 4.0
+    assert bench.committed(group.bootstrap, group.app_id) <= 20  # ticks that came while it stopped
+
+
+def test_no_event_is_lost_or_counted_twice_when_workers_die_and_join(group: bench.Group) -> None:
+    group.start("a")
+    load = bench.Load(group.bootstrap, rate=800)
+    try:
+        time.sleep(1.5)
+        group.start("b", ready=False)
+        time.sleep(3)
+        group.kill("a")
+        time.sleep(1)
+        group.start("a", ready=False)
+        time.sleep(8)
+        group.ready("b")
+        group.terminate("b")
+        time.sleep(2)
+    finally:
+        sent = load.finish()
+    group.ready("a")
+    settle(group, sent)
+    assert_exact(group)
+    group.terminate("a")
+    assert bench.committed(group.bootstrap, group.app_id) == 0
+
+
+def test_a_replay_keeps_the_files_order_over_topics_and_a_kill(group: bench.Group) -> None:
+    recording = bench.Recording.make(8000)
+    group.start("a", EBBTIDE_TICKS="after-replay")
+    replay = bench.Replay(group.bootstrap, recording, rate=2000)
+    time.sleep(2.0)
+    group.kill("a")
+    group.start("a", EBBTIDE_TICKS="after-replay")
+    replay.join()
+    settle(group, len(recording.events))
+    accounts, transitions = recording.truth()
+    states = bench.states(group.bootstrap, group.app_id)
+    wrong = [name for name, account in accounts.items() if states[name].ordered != account.ordered]
+    assert not wrong, f"{len(wrong)} of {len(accounts)} accounts\n{group.logs()}"
+    found = bench.transitions(group.bootstrap)
+    assert found == {name: {value} for name, value in transitions.items()}
+    ticks = [message for message in bench.read(group.bootstrap, "usage") if message.key() is None]
+    assert ticks[-1].headers() is None, "the last tick is live"
+
+
+@pytest.mark.parametrize(
+    "place", ["before-dead-letters", "state-acknowledged", "state-stored", "signals-sent", "applied"]
+)
+def test_a_crash_at_any_effect_repeats_and_changes_nothing(group: bench.Group, place: str) -> None:
+    recording = bench.Recording.make(600)
+    bench.send(group.bootstrap, recording.messages())
+    group.start("a", ready=False, EBBTIDE_FAILPOINT=f"{place}:2:kill", EBBTIDE_ENGINE_BATCH="100")
+    code = group.processes["a"].wait(30)
+    assert code == -9, group.logs()
+    group.start("b", EBBTIDE_ENGINE_BATCH="100")
+    settle(group, len(recording.events))
+    accounts, transitions = recording.truth()
+    states = bench.states(group.bootstrap, group.app_id)
+    assert {name: states[name].ordered for name in accounts} == {n: a.ordered for n, a in accounts.items()}
+    assert bench.transitions(group.bootstrap) == {name: {value} for name, value in transitions.items()}
+
+
+def test_a_record_that_crashes_the_engine_becomes_a_dead_letter_after_three_tries(group: bench.Group) -> None:
+    now = time.time()
+    ids = ["one", "crash-always", "two"]
+    bench.send(group.bootstrap, [bench.Message("usage", "a", bench.event("usage", "a", name, now)) for name in ids])
+    for attempt in range(3):
+        group.start(f"try-{attempt}", ready=False)
+        assert group.processes[f"try-{attempt}"].wait(30) == 1, group.logs()
+    group.start("last")
+    settle(group, 2)
+    (letter,) = bench.read(group.bootstrap, DEAD_LETTER_TOPIC)
+    assert dict(letter.headers())["reason"] == b"poison"
+    assert b"crash-always" in letter.value()
+
+
+def test_unequal_partition_counts_are_refused_with_what_to_do(clean_topics: LocalKafka, tmp_path: Path) -> None:
+    env = clean_environment() | {
+        "EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": clean_topics.bootstrap,
+        "EBBTIDE_ENGINE_APP_ID": f"odd-{uuid.uuid4().hex[:6]}",
+        "EBBTIDE_DATA_DIR": str(tmp_path),
+        "EBBTIDE_METRICS_PORT_ENGINE": str(bench.free_ports(1)[0]),
+    }
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": clean_topics.bootstrap})
+    name = f"{env['EBBTIDE_ENGINE_APP_ID']}-state-changelog"
+    admin.create_topics([NewTopic(name, 3, 1)])[name].result()
+    done = subprocess.run(
+        [bench.sys.executable, "-m", "tests.faults.double"],
+        cwd=bench.ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "different numbers of partitions" in done.stderr
+    assert "ebbtide topics apply" in done.stderr
