@@ -257,7 +257,7 @@ def read(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> list[Any]:
             consumer.assign([TopicPartition(topic, number, low)])
             position = low
             while position < high:
-                for message in consumer.consume(10_000, timeout=1.0):
+                for message in consumer.consume(min(10_000, high - position), timeout=1.0):
                     assert message.error() is None, message.error()
                     found.append(message)
                     position = message.offset() + 1

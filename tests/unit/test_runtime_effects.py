@@ -1,0 +1,220 @@
+"""The order of effects, what each awaits, and what is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from schemas.codec import Refusal
+from services.signals.runtime import effects as effects_module
+from services.signals.runtime.effects import Effect, EffectTooLarge, ForeignWrite, Publisher
+from services.signals.runtime.failpoints import PLACES, FailpointReached, Failpoints
+from services.signals.runtime.stores import PartitionStores, in_memory
+from tests.faults.double import Letter, Taken
+
+INPUTS = ("usage", "tickets")
+COUNTS = {"dead-letters": 2, "signals.risk": 2, "health": 2}
+
+
+class FakeBatch:
+    def __init__(self, limit: int) -> None:
+        self.records: list[tuple[Any, Any, Any]] = []
+        self.closed = False
+        self._limit = limit
+
+    def append(self, *, key: Any, value: Any, timestamp: Any, headers: Sequence[Any] = ()) -> object | None:
+        if self.size() + len(value or b"") > self._limit and self.records:
+            return None
+        self.records.append((key, value, list(headers)))
+        return object()
+
+    def size(self) -> int:
+        return sum(len(value or b"") for _, value, _ in self.records)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeProducer:
+    """Tells the order of sends and acknowledgements; acknowledges when the loop turns."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self.log: list[tuple[str, str, int]] = []
+        self.appended: dict[tuple[str, int], list[tuple[Any, Any, Any]]] = {}
+        self.offsets: dict[tuple[str, int], int] = {}
+        self.refuse: set[str] = set()
+        self._limit = limit
+
+    def create_batch(self) -> FakeBatch:
+        return FakeBatch(self._limit)
+
+    async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        assert batch.closed
+        assert batch.records
+        self.log.append(("sent", topic, partition))
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(self._acknowledge, future, batch, topic, partition)
+        return future
+
+    def _acknowledge(self, future: asyncio.Future[Any], batch: FakeBatch, topic: str, partition: int) -> None:
+        if future.cancelled():
+            return
+        if topic in self.refuse:
+            future.set_exception(RuntimeError(topic))
+            return
+        self.log.append(("acknowledged", topic, partition))
+        place = (topic, partition)
+        offset = self.offsets.get(place, 0)
+        self.offsets[place] = offset + len(batch.records)
+        self.appended.setdefault(place, []).extend(batch.records)
+        future.set_result(type("Metadata", (), {"offset": offset})())
+
+
+def publisher(producer: FakeProducer, stores: PartitionStores, failpoint: str | None = None) -> Publisher:
+    made = Publisher(
+        producer,
+        inputs=INPUTS,
+        changelog="changelog",
+        counts=COUNTS,
+        stores=stores,
+        failpoints=Failpoints(failpoint),
+        now=lambda: dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
+    )
+    made.opened({0: -1, 1: -1})
+    return made
+
+
+def everything(partition: int = 0, epoch: int = 7) -> Effect:
+    return Effect(
+        partition,
+        epoch,
+        Taken(
+            dead_letters=[Letter(1, 42, b"k", b"{", Refusal("malformed", "data.x", "not JSON"))],
+            state=[(b"a", b"state"), (b"gone", None), (b"own", b"record")],
+            signals=[("signals.risk", b"a", b"signal", 3)],
+            health=[(b"a", b"health"), (b"gone", None)],
+        ),
+    )
+
+
+async def test_each_effect_is_awaited_before_the_next_begins() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    await publisher(producer, stores).publish([everything(0), everything(1)])
+    order = [topic for what, topic, _ in producer.log if what == "sent"]
+    assert order[: order.index("changelog")] == ["dead-letters"] * order.index("changelog")
+    for earlier, later in (("dead-letters", "changelog"), ("changelog", "signals.risk"), ("changelog", "health")):
+        acknowledged = max(
+            i for i, (what, topic, _) in enumerate(producer.log) if (what, topic) == ("acknowledged", earlier)
+        )
+        sent = min(i for i, (what, topic, _) in enumerate(producer.log) if (what, topic) == ("sent", later))
+        assert acknowledged < sent
+    assert stores[0].get(b"a") == b"state"
+    assert stores[0].get(b"gone") is None
+    assert (stores[0].offset, stores[0].epoch) == (2, 7)
+
+
+async def test_the_state_of_a_partition_is_one_batch_with_its_own_record_last() -> None:
+    producer = FakeProducer()
+    await publisher(producer, in_memory()).publish([everything()])
+    assert producer.log.count(("sent", "changelog", 0)) == 1
+    assert [key for key, _, _ in producer.appended["changelog", 0]] == [b"a", b"gone", b"own"]
+    assert producer.appended["changelog", 0][1][2] == [("epoch", b"7")], "a deletion says who wrote it"
+
+
+async def test_outputs_carry_their_headers() -> None:
+    producer = FakeProducer()
+    await publisher(producer, in_memory()).publish([everything(1)])
+    (letter,) = [
+        record for place, records in producer.appended.items() if place[0] == "dead-letters" for record in records
+    ]
+    assert letter[:2] == (b"k", b"{")
+    assert dict(letter[2]) == {
+        "reason": b"malformed",
+        "field": b"data.x",
+        "detail": b"not JSON",
+        "source_topic": b"tickets",
+        "source_partition": b"1",
+        "source_offset": b"42",
+        "failed_at": b"2026-01-02T00:00:00Z",
+    }
+    (signal,) = [
+        record for place, records in producer.appended.items() if place[0] == "signals.risk" for record in records
+    ]
+    assert signal == (b"a", b"signal", [("sequence", b"3")])
+
+
+@pytest.mark.parametrize("topic", ["dead-letters", "changelog", "signals.risk"])
+async def test_a_failed_effect_ends_it_before_the_next(topic: str) -> None:
+    producer, stores = FakeProducer(), in_memory()
+    producer.refuse = {topic}
+    with pytest.raises(RuntimeError, match=topic):
+        await publisher(producer, stores).publish([everything()])
+    after = {"dead-letters": {"changelog", "signals.risk", "health"}, "changelog": {"signals.risk", "health"}}
+    assert not {sent for what, sent, _ in producer.log if what == "sent"} & after.get(topic, set())
+    assert (stores[0].get(b"a") is None) == (topic != "signals.risk"), "the local copy is never ahead of the changelog"
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place != "applied"])
+async def test_every_failpoint_is_reached_in_order(place: str) -> None:
+    producer, stores = FakeProducer(), in_memory()
+    with pytest.raises(FailpointReached, match=place):
+        await publisher(producer, stores, f"{place}:1:raise").publish([everything()])
+    await asyncio.sleep(0)
+    reached = PLACES.index(place)
+    acknowledged = {topic for what, topic, _ in producer.log if what == "acknowledged"}
+    assert ("dead-letters" in acknowledged) == (reached >= PLACES.index("after-dead-letters"))
+    assert ("changelog" in {topic for what, topic, _ in producer.log if what == "sent"}) == (
+        reached >= PLACES.index("state-sent")
+    )
+    assert (stores[0].offset >= 0) == (reached >= PLACES.index("state-stored"))
+
+
+async def test_somebody_elses_write_is_noticed_and_the_copy_left_alone() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = publisher(producer, stores)
+    await publishing.publish([everything()])
+    producer.offsets["changelog", 0] += 1
+    with pytest.raises(ForeignWrite, match="expected to append at offset 3, got 4"):
+        await publishing.publish([Effect(0, 7, Taken(state=[(b"a", b"newer")]))])
+    assert stores[0].get(b"a") == b"state"
+
+
+async def test_an_effect_that_does_not_fit_into_one_batch_is_refused_before_it_is_sent() -> None:
+    producer = FakeProducer(limit=10)
+    with pytest.raises(EffectTooLarge, match="EBBTIDE_ENGINE_BATCH"):
+        await publisher(producer, in_memory()).publish(
+            [Effect(0, 1, Taken(state=[(b"a", b"x" * 9), (b"b", b"y" * 9)]))]
+        )
+    assert producer.log == []
+
+
+async def test_many_outputs_go_in_batches_that_their_topics_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects_module, "OUTPUT_BATCH_BYTES", 20)
+    producer = FakeProducer()
+    health = [(b"a", b"x" * 15) for _ in range(5)]
+    await publisher(producer, in_memory()).publish([Effect(0, 1, Taken(state=[(b"o", b"o")], health=list(health)))])
+    ((place, records),) = [(place, records) for place, records in producer.appended.items() if place[0] == "health"]
+    assert [record[:2] for record in records] == health
+    assert producer.log.count(("sent", *place)) == 3
+
+
+async def test_a_repair_writes_the_good_value_with_its_epoch() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    stores[1].write([(b"a", b"good")], (5, 3))
+    publishing = publisher(producer, stores)
+    await publishing.repair(1, 4, [b"a", b"never-was"])
+    assert producer.appended["changelog", 1] == [
+        (b"a", b"good", [("epoch", b"4")]),
+        (b"never-was", None, [("epoch", b"4")]),
+    ]
+    assert (stores[1].offset, stores[1].epoch) == (1, 4)
+
+
+@pytest.mark.parametrize("wanted", ["nowhere:1:kill", "applied:0:kill", "applied:x:kill", "applied:1:dance"])
+def test_a_failpoint_that_does_not_exist_is_refused(wanted: str) -> None:
+    with pytest.raises(ValueError, match="EBBTIDE_FAILPOINT"):
+        Failpoints(wanted)
