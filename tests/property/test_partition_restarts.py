@@ -81,7 +81,7 @@ class Shell:
     def run(self) -> PartitionEngine:
         engine, position = self.engine(), 0
         while position < len(self.log):
-            for topic, offset, key, value, event in self.log[position : position + self.rng.randrange(1, 400)]:
+            for topic, offset, key, value, event in self.log[position : position + self.rng.choice((1, 2, 5, 50, 400))]:
                 engine.apply(topic, offset, key, value, event, RUN_START + FUTURE_US)
                 if isinstance(event, Event) and event.type == "clock.tick" and self.rng.random() < 0.7:
                     while engine.work(self.rng.randrange(1, 5)) and self.rng.random() < 0.9:
@@ -166,3 +166,19 @@ def test_the_story_restarts_too() -> None:
     shell = Shell(list(records(lines)), random.Random(5), 0.1)
     shell.run()
     assert shell.sent == expected
+
+
+def test_what_was_not_said_is_said_at_once_after_a_restart() -> None:
+    log = list(records([raw for _, raw in story.events()]))
+    store = MemoryStore()
+    engine = PartitionEngine(0, INPUT_TOPICS, load(), store, partitions=1)
+    for topic, offset, key, value, event in log:
+        engine.apply(topic, offset, key, value, event, RUN_START + FUTURE_US)
+        engine.work(1000)
+        effects = engine.take(1, 0.0)
+        store.update((k, v) for k, v in effects.state if v is not None)
+        if effects.signals and key is None:  # a change made by time alone: no record of its account comes again
+            break
+    again = PartitionEngine(0, INPUT_TOPICS, load(), store, partitions=1)
+    again.restore()
+    assert {value for _, _, value, _ in again.take(2, 0.0).signals} == {value for _, _, value, _ in effects.signals}
