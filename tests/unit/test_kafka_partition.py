@@ -6,7 +6,7 @@ import random
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.kafka import murmur2, partition_of
@@ -28,6 +28,7 @@ def test_hash_is_kafkas(key: bytes, hashed: int) -> None:
     assert murmur2(key) == hashed & 0xFFFFFFFF
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=140), st.integers(1, 512))
 def test_partition_is_the_clients(key: bytes, partitions: int) -> None:
     everyone = list(range(partitions))
