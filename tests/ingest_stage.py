@@ -15,8 +15,9 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+from services.common import db, keys
 from tests.conftest import clean_environment
-from tests.harness import Service, ebbtide, free_ports, new_key, start_service
+from tests.harness import Service, ebbtide, free_ports, start_service
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Any]:
@@ -61,6 +62,14 @@ def event(
     return {name: value for name, value in made.items() if value is not None}
 
 
+async def _new_key(url: str, source: str) -> str:
+    engine = db.create_engine(url, process="test")
+    try:
+        return (await keys.create(engine, ["ingest"], source=source)).secret
+    finally:
+        await engine.dispose()
+
+
 @dataclass
 class Stage:
     """One ingest on the session's servers, with the keys that tests asked for."""
@@ -73,7 +82,7 @@ class Stage:
     def key(self, source: str) -> str:
         """The write key of `source`, made on first use."""
         if source not in self.keys:
-            self.keys[source] = new_key(self.env, "ingest", source=source)
+            self.keys[source] = asyncio.run(_new_key(self.env["EBBTIDE_DATABASE_URL"], source))
         return self.keys[source]
 
     def read(self, topic: str) -> list[Any]:

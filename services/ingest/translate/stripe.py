@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import hmac
 from collections.abc import Mapping as Dict
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +22,7 @@ NO_DECIMALS: Final = frozenset(
     ("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
 )
 THREE_DECIMALS: Final = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
+PRICE_PLACES: Final = Decimal("0.000000001")
 MONTHS: Final = {
     "day": Decimal(12) / Decimal(365),
     "week": Decimal(12) / Decimal(52),
@@ -157,7 +158,7 @@ def _line(line: dict[str, Any], currency: str) -> dict[str, Any]:
         found["quantity"] = line["quantity"]
     unit = price.get("unit_amount_decimal") or price.get("unit_amount") or pricing.get("unit_amount_decimal")
     if unit is not None:
-        found["unit_price"] = _amount(unit, currency)
+        found["unit_price"] = _price(unit, currency)
     return found
 
 
@@ -205,11 +206,20 @@ def _monthly(price: dict[str, Any], item: dict[str, Any]) -> Decimal:
 
 
 def _amount(minor: Any, currency: str) -> str:
-    """An amount in the smallest unit as a decimal in the main one."""
-    digits = 0 if currency.upper() in NO_DECIMALS else 3 if currency.upper() in THREE_DECIMALS else 2
-    exact = Decimal(str(minor)).scaleb(-digits)
-    rounded = exact.quantize(Decimal(1).scaleb(-max(digits, 2)))
-    return format(rounded if rounded == exact or digits else exact.quantize(Decimal(1)), "f")
+    """An amount in the smallest unit as a decimal in the main one, rounded to what the currency has."""
+    digits = _digits(currency)
+    return format(Decimal(str(minor)).scaleb(-digits).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP), "f")
+
+
+def _price(minor: Any, currency: str) -> str:
+    """A unit price, which may be a fraction of the smallest unit, as a decimal in the main one."""
+    exact = Decimal(str(minor)).scaleb(-_digits(currency))
+    return format(exact.quantize(PRICE_PLACES).normalize(), "f")
+
+
+def _digits(currency: str) -> int:
+    code = currency.upper()
+    return 0 if code in NO_DECIMALS else 3 if code in THREE_DECIMALS else 2
 
 
 def _id(thing: Any) -> str | None:
