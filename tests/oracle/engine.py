@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+import msgspec
+
+from schemas.codec import Refusal, decode_any
+from schemas.events import EVENT_TYPES, INPUT_TOPICS
+from schemas.health import Health
 from schemas.signals import Transition
-from services.signals.backtest.run import run
+from services.common.recording import Line, Midnight, steps
+from services.signals.backtest.run import MemoryStore, run
+from services.signals.catalogue import load
+from services.signals.core.partition import PartitionEngine
 from tests.oracle.oracle import Change
-from tests.oracle.records import SECOND
+from tests.oracle.records import DAY, SECOND
+
+EVERY_ACCOUNT = 1 << 30
 
 
 def microseconds(moment: dt.datetime) -> int:
@@ -75,7 +86,7 @@ def broken_laws(found: list[Transition]) -> list[str]:
         severities = [ranks[t.data.severity] for t in story]
         if severities != sorted(severities):
             wrong.append(f"severity falls inside episode {identity}: {severities}")
-        for before, t in itertools.pairwise(story):
+        for before, t in pairwise(story):
             if t.type == "signal.escalated" and t.data.previous_severity != before.data.severity:
                 wrong.append(
                     f"episode {identity} escalates from {t.data.previous_severity}, was {before.data.severity}"
@@ -98,3 +109,94 @@ def broken_laws(found: list[Transition]) -> list[str]:
             if (t.data.scope == "user") != isinstance(t.data.user, str):
                 wrong.append(f"{t.id}: scope {t.data.scope} and user {t.data.user!r}")
     return wrong
+
+
+@dataclass
+class Driven:
+    """What an engine said when it was driven record by record: transitions as published, and each account's health."""
+
+    transitions: list[Transition]
+    health: dict[str, Health]
+    counts: Counter[str]
+
+
+def drive(
+    lines: Iterable[bytes | dict[str, Any]],
+    *,
+    until: str | None,
+    run_start: int,
+    batch_ends: Callable[[], bool] = lambda: False,
+    restarts: Callable[[], bool] = lambda: False,
+) -> Driven:
+    """Drive the engine as its runtime does: state is taken where a batch ends, and read back where it restarts.
+
+    `batch_ends` is asked after each step and `restarts` after each batch. What is published more than once, with the
+    same id and the same bytes, is one transition.
+    """
+    store = MemoryStore()
+    catalogue = load()
+    engine = PartitionEngine(0, INPUT_TOPICS, catalogue, store, partitions=1)
+    published: dict[str, bytes] = {}
+    health: dict[str, Health] = {}
+
+    def end_batch(now_s: float) -> None:
+        effects = engine.take(0, now_s)
+        for key, value in effects.state:
+            if value is None:
+                store.pop(key, None)
+            else:
+                store[key] = value
+        for _, _, value, _ in effects.signals:
+            identity = json.loads(value)["id"]
+            assert published.setdefault(identity, value) == value, f"{identity} was published with other bytes"
+        for key, record in effects.health:
+            if record is None:
+                health.pop(key.decode(), None)
+            else:
+                health[key.decode()] = msgspec.json.decode(record, type=Health)
+
+    raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    end = None if until is None else microseconds(dt.datetime.fromisoformat(until).replace(tzinfo=dt.UTC)) + DAY
+    for topic in range(len(INPUT_TOPICS)):
+        engine.tick(topic, 0, True)
+    decoded = (Line(line, decode_any(line)) for line in raw)
+    for sequence, what in steps(decoded, run_start_us=run_start, until_us=end):
+        if isinstance(what, Midnight):
+            for topic in range(len(INPUT_TOPICS)):
+                engine.tick(topic, what.now_us, True)
+            engine.work(EVERY_ACCOUNT)
+        else:
+            topic, key = 0, None
+            if not isinstance(what.event, Refusal):
+                topic = INPUT_TOPICS.index(EVENT_TYPES[what.event.type].topic)
+                key = what.event.subject.encode() if what.event.subject is not None else None
+            engine.apply(topic, sequence, key, what.raw, what.event, run_start + DAY)
+        if batch_ends():
+            end_batch(sequence)
+            if restarts():
+                engine = PartitionEngine(0, INPUT_TOPICS, catalogue, store, partitions=1)
+                engine.restore()
+    end_batch(1e9)
+    while engine.health_due():
+        end_batch(2e9)
+    found = [msgspec.json.decode(value, type=Transition) for value in published.values()]
+    counts: Counter[str] = Counter()
+    for name, by_topic in engine.counters.items():
+        counts[name] = sum(by_topic)
+    return Driven(sorted(found, key=lambda t: t.time), health, counts)
+
+
+def windows(health: Health) -> dict[str, int | None]:
+    """The headline windows of a health record as the oracle gives them."""
+    w = health.windows
+    return {
+        "usage_7d": w.usage_7d,
+        "usage_28d": w.usage_28d,
+        "usage_prev_28d": w.usage_prev_28d,
+        "usage_90d": w.usage_90d,
+        "active_users_28d": w.active_users_28d,
+        "open_tickets": w.open_tickets,
+        "tickets_opened_7d": w.tickets_opened_7d,
+        "oldest_overdue_days": w.oldest_overdue_days or None,
+        "last_seen": None if w.last_seen is None else microseconds(w.last_seen),
+    }

@@ -179,8 +179,8 @@ class Facts:
             if r.type == "account.updated":
                 renewal = r.data.get("renewal_date", renewal)
                 end = r.data.get("contract_end", end)
-            elif renewal or end:
-                renewal = months_later(renewal or end, r.data.get("term_months") or 12)
+            elif before := renewal or end:
+                renewal = months_later(before, r.data.get("term_months") or 12)
         date = renewal or end
         return day_of_date(date) - self.today if date else None
 
@@ -234,10 +234,8 @@ class Facts:
         invoices: dict[str, Invoice] = {}
         for r in self.of("invoice.issued"):
             if r.data["invoice_id"] not in invoices:
-                due, amount = day_of_date(r.data["due"]), Decimal(r.data["amount"])
-                invoices[r.data["invoice_id"]] = Invoice(
-                    r.data["invoice_id"], due, amount, r.data.get("recurring", True)
-                )
+                due, owed = day_of_date(r.data["due"]), Decimal(r.data["amount"])
+                invoices[r.data["invoice_id"]] = Invoice(r.data["invoice_id"], due, owed, r.data.get("recurring", True))
         for r in self.records:
             invoice = invoices.get(r.data.get("invoice_id", ""))
             if invoice is None:
@@ -246,7 +244,7 @@ class Facts:
             if r.type in ("invoice.paid", "invoice.voided") or (r.type == "invoice.credited" and amount is None):
                 invoice.settled = True
             elif r.type in ("invoice.partly_paid", "invoice.credited"):
-                invoice.reduced += Decimal(amount)
+                invoice.reduced += Decimal(r.data["amount"])
         return invoices
 
     @cached_property

@@ -161,10 +161,9 @@ class Answer:
     counts: Counter[str]
     accounts: dict[str, Account]
 
-    def windows(self, account: str) -> dict[str, int | None]:
-        """The headline windows of an account at its clock."""
-        found = self.accounts[account]
-        return windows(Facts(found.records, found.clock))
+    def windows(self, account: str, now: int) -> dict[str, int | None]:
+        """The headline windows of an account at an instant after its last event."""
+        return windows(Facts(self.accounts[account].records, now))
 
 
 def output_order(change: Change) -> tuple[int, str, bool, str]:

@@ -113,6 +113,11 @@ CASES = [
     ),
     Case("sponsor_lost: never held, never lost", [contact(at(0), "a1", ["user"]), left(at(5), "x")], {SPONSOR: []}),
     Case(
+        "sponsor_lost: a change of name brings nobody back who moved",
+        [SPONSOR_HERE, contact(at(5), "s1", moved_to="Globex"), contact(at(6), "s1", name="Sam")],
+        {SPONSOR: ["D5 10:00 raised critical"]},
+    ),
+    Case(
         "sponsor_lost: clears when every lost role is held again",
         [
             CHAMPION,

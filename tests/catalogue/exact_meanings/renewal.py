@@ -100,6 +100,18 @@ CASES = [
         },
     ),
     Case(
+        "renewal: raised by the renewal itself, where the next date is near, it stays",
+        [due(10), *sponsor_lost(5), successor(6), left(at(20), "c2"), renewed(at(30), term_months=1)],
+        {
+            RENEWAL: [
+                "D5 10:00 raised critical",
+                "D6 10:00 cleared critical recovered",
+                "D30 10:00 raised critical",
+            ]
+        },
+        until=39,
+    ),
+    Case(
         "renewal: twelve months where no term is said",
         [due(), *sponsor_lost(5), renewed(at(20))],
         # 2025-04-10 is D465.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.catalogue.exact_meanings import Case
-from tests.oracle.build import at, contact, date, event, invoice, left, nps, opened, profile, step, use
+from tests.oracle.build import at, contact, date, event, invoice, left, login, nps, opened, profile, step, use
 
 AGED = "support.aged_critical"
 OVERDUE = "billing.overdue"
@@ -65,6 +65,30 @@ CASES = [
         "churned and renewed on one day: raised again at midnight",
         [*TROUBLE, CHURN, event("account.renewed", at(40, "11:00:00"))],
         {AGED: [*ended("churned")[AGED], "D41 raised critical"]},
+    ),
+    Case(
+        "churned: whoever got stuck meanwhile is shown when the account is won back",
+        [login(at(35)), CHURN, event("account.renewed", at(60)), login(at(61), "bob")],
+        {"adoption.user_stuck": ["D60 10:00 (ann) raised info", "D68 10:00 (bob) raised info"]},
+        until=70,
+    ),
+    Case(
+        "one user, two signals: each has its own end",
+        [login(at(0)), nps(at(16), 5), nps(at(1), 3, "bob"), login(at(74), "bob")],
+        {
+            DETRACTOR: [
+                "D16 10:00 (ann) raised warning",
+                "D16 10:00 (bob) raised warning",
+                "D91 10:00 (bob) cleared warning expired",
+                "D106 10:00 (ann) cleared warning expired",
+            ],
+            "adoption.user_stuck": [
+                "D7 10:00 (ann) raised info",
+                "D67 10:00 (ann) cleared info expired",
+                "D81 10:00 (bob) raised info",
+                "D141 10:00 (bob) cleared info expired",
+            ],
+        },
     ),
     Case(
         "repeats: the same source and id within a day is one event",

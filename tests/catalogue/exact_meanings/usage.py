@@ -167,6 +167,12 @@ CASES = [
         {SILENCE: ["D20 10:00 raised warning opened D18 10:00"]},
     ),
     Case(
+        "silence: a tier with more patience does not end it; only use does",
+        [profile(at(0), tier="high"), *BUSY_WEEK, profile(at(20), tier="low"), use(at(40))],
+        {SILENCE: ["D18 10:00 raised warning", "D40 10:00 cleared warning recovered"]},
+        until=60,
+    ),
+    Case(
         "silence: a late use clears it, and the silence after that is a new one",
         [*BUSY_WEEK, profile(at(36), name="Acme"), use(at(10))],
         {
