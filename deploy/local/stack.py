@@ -114,7 +114,8 @@ def serve_command(name: str) -> list[str]:
 class Stack:
     """The local stack of one data folder.
 
-    `say` hears one line for each thing that happens; `command` gives the command of each service by its name.
+    `say` hears one line for each thing that happens. `command` gives the command of a service by its name;
+    `environment` what it gets beside this process's own environment, asked at each of its starts.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Stack:
         config: Settings,
         say: Say = lambda line: None,
         command: Callable[[str], list[str]] = serve_command,
+        environment: Callable[[str], dict[str, str]] = lambda name: {},
     ) -> None:
         self.config = config
         self.folder = config.data_dir.resolve()
@@ -131,6 +133,7 @@ class Stack:
         self._state = self._records / "state"
         self._say = say
         self._command = command
+        self._environment = environment
         self._kafka: LocalKafka | None = None
         self._postgres: LocalPostgres | None = None
         self._children: dict[str, Child] = {}
@@ -181,7 +184,7 @@ class Stack:
         with ThreadPoolExecutor(8) as pool:
             kafka = pool.submit(_answers, answers(self.config.bootstrap))
             postgres = pool.submit(_answers, _select_one(self.config.database))
-            services = {name: pool.submit(readiness, f"{urls[name]}/readyz") for name in SERVICES}
+            services = {name: pool.submit(readiness, urls[name]) for name in SERVICES}
         known = {
             "kafka": (kafka.result(), self.config.bootstrap),
             "postgres": (postgres.result(), self._database_shown()),
@@ -373,7 +376,7 @@ class Stack:
 
     async def _service(self, name: str) -> None:
         child, since = self._children[name], time.monotonic()
-        url, answer = f"{base_urls(self.config)[name]}/readyz", "not answering"
+        url, answer = base_urls(self.config)[name], "not answering"
         while time.monotonic() - since < READY_WITHIN_S:
             if child.process is not None and child.process.poll() is not None:
                 raise StackError(
@@ -382,7 +385,7 @@ class Stack:
                 )
             answer = await asyncio.to_thread(readiness, url)
             if answer == "ready":
-                self._say(f"{name} ready at {url.removesuffix('/readyz')} ({time.monotonic() - since:.1f} s)")
+                self._say(f"{name} ready at {url} ({time.monotonic() - since:.1f} s)")
                 return
             await asyncio.sleep(0.1)
         raise StackError(
@@ -395,7 +398,7 @@ class Stack:
                 self._command(name),
                 log=self.logs / f"{name}.log",
                 record=self._record(name),
-                env=os.environ | {"EBBTIDE_DATA_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"EBBTIDE_DATA_DIR": str(self.folder)} | self._environment(name),
             )
 
         return start
@@ -462,10 +465,10 @@ class Stack:
         return self.config.database.rpartition("@")[2].split("?")[0]
 
 
-def readiness(url: str) -> str:
-    """`ready`, or why not, from a /readyz."""
+def readiness(base_url: str) -> str:
+    """`ready`, or why not, from the /readyz of a service."""
     try:
-        with urllib.request.urlopen(url, timeout=3):
+        with urllib.request.urlopen(f"{base_url}/readyz", timeout=3):
             return "ready"
     except urllib.error.HTTPError as error:
         with error:

@@ -23,7 +23,7 @@ from services.common.settings import settings
 Say = Callable[[str], None]
 
 
-def _stack() -> tuple[Stack, Say]:
+def _stack(environment: Callable[[str], dict[str, str]] = lambda name: {}) -> tuple[Stack, Say]:
     refuse_bad_settings()
     # What a client library logs while a server is not there yet is no news to anybody.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -32,7 +32,7 @@ def _stack() -> tuple[Stack, Say]:
     def say(line: str) -> None:
         click.echo(f"{time.monotonic() - since:7.1f} s  {line}")
 
-    return Stack(settings(), say), say
+    return Stack(settings(), say, environment=environment), say
 
 
 @click.command()
@@ -52,7 +52,12 @@ def run() -> None:
     from services.cli.tour import local_keys, show_the_way
     from services.demo import demo
 
-    stack, say = _stack()
+    def environment(service: str) -> dict[str, str]:
+        # Until the demo's history is told, the engine must not move the clocks past it.
+        waits = service == "engine" and demo.pending(settings())
+        return {"EBBTIDE_TICKS": "after-replay"} if waits else {}
+
+    stack, say = _stack(environment)
     stop = threading.Event()
     workers: list[threading.Thread] = []
 
