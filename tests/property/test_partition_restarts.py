@@ -182,3 +182,16 @@ def test_what_was_not_said_is_said_at_once_after_a_restart() -> None:
     again = PartitionEngine(0, INPUT_TOPICS, load(), store, partitions=1)
     again.restore()
     assert {value for _, _, value, _ in again.take(2, 0.0).signals} == {value for _, _, value, _ in effects.signals}
+
+
+def test_what_a_replay_decides_is_historical_however_late_it_is_judged() -> None:
+    lines = [raw for _, raw in story.events()]
+    expected, _ = truth(lines)
+    engine = PartitionEngine(0, INPUT_TOPICS, load(), MemoryStore(), partitions=1)
+    for topic, offset, key, value, event in records(lines):
+        engine.apply(topic, offset, key, value, event, RUN_START + FUTURE_US)
+    for topic in range(len(INPUT_TOPICS)):
+        engine.tick(topic, engine.clock, False)  # the replay has ended before the last midnights' work is done
+    while engine.work(1):
+        pass
+    assert {msgspec.json.decode(value)["id"]: value for _, _, value, _ in engine.take(1, 0.0).signals} == expected

@@ -50,6 +50,7 @@ class PartitionState(Struct, array_like=True):
     dead: list[int] = []
     unchecked: list[int] = []
     dead_by_reason: dict[str, int] = {}
+    historical_until: int = 0  # the clock that historical ticks reached
 
 
 class History(Struct, array_like=True):

@@ -42,6 +42,7 @@ class Engine:
         self.records = records
         self.emit = emit
         self.historical = False
+        self.historical_until = 0  # a change at or before this instant belongs to a replay, however late it is judged
         self._risks_changed = False
 
     def advance(self, account: Account, to: int) -> None:
@@ -272,7 +273,7 @@ class Engine:
             reason=reason,
             evidence=evidence,
             because=because,
-            historical=self.historical,
+            historical=self.historical or context.now <= self.historical_until,
             catalogue=self.catalogue.digest,
         )
         context.account.health_urgent = True

@@ -184,6 +184,7 @@ class PartitionEngine:
         self.clock = min(own.clocks)
         self._rolled_day = day_of(self.clock)
         self._engine.historical = any(own.historical)
+        self._engine.historical_until = own.historical_until
         last: list[bytes] = []
         for key, value in self.store.items():
             kind = key[:1]
@@ -309,6 +310,8 @@ class PartitionEngine:
         state.historical[topic] = historical
         self._engine.historical = any(state.historical)
         self.clock = max(self.clock, min(state.clocks))
+        if self._engine.historical:
+            state.historical_until = self._engine.historical_until = max(state.historical_until, self.clock)
         if not self._engine.historical and (was or day_of(self.clock) > self._rolled_day):
             for key in self._known:
                 self._queue(key, 0)
