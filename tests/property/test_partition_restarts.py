@@ -195,3 +195,14 @@ def test_what_a_replay_decides_is_historical_however_late_it_is_judged() -> None
     while engine.work(1):
         pass
     assert {msgspec.json.decode(value)["id"]: value for _, _, value, _ in engine.take(1, 0.0).signals} == expected
+
+
+def test_a_tick_from_the_future_is_refused() -> None:
+    engine = PartitionEngine(0, INPUT_TOPICS, load(), MemoryStore(), partitions=1)
+    now = dt.datetime(2099, 1, 1, tzinfo=dt.UTC)
+    for topic in range(len(INPUT_TOPICS)):
+        event = TICK(specversion="1.0", id="t", source="t", time=now, data=Tick(now=now))
+        engine.apply(topic, 0, None, b"{}", event, RUN_START + FUTURE_US)
+    assert engine.clock == 0
+    assert engine.dead_by_reason == {"future": len(INPUT_TOPICS)}
+    assert sum(engine.counters["ticks"]) == 0

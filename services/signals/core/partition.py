@@ -225,8 +225,13 @@ class PartitionEngine:
         if isinstance(event, Refusal):
             self._refuse(topic, offset, key, value, event)
         elif event.type == TICK:
-            state.ticks[topic] += 1
-            self.tick(topic, round(event.data.now.timestamp() * 1e6), event.data.historical)
+            now = round(event.data.now.timestamp() * 1e6)
+            if now > not_after:  # a forged or mad clock would age every account of the partition
+                detail = f"the tick says {event.data.now.isoformat()}, more than 24 h after it was appended"
+                self._refuse(topic, offset, key, value, Refusal("future", "data.now", detail))
+            else:
+                state.ticks[topic] += 1
+                self.tick(topic, now, event.data.historical)
         elif event.time_us > not_after:
             detail = f"{event.time.isoformat()} is more than 24 h after it was appended; correct the sender's clock"
             self._refuse(topic, offset, key, value, Refusal("future", "time", detail))
