@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -225,10 +228,13 @@ class Process:
             if stream is None or not stream.settled:
                 continue
             source = app.source
+            waiting = 0
             for topic, partition, offset in worker.positions():
                 lag = source.lag(topic, partition, offset)
                 if lag is not None:
                     metrics.ENGINE_LAG.labels(topic, str(partition)).set(lag)
+                    waiting += lag
+            metrics.ENGINE_BEHIND.set(max(0.0, time.time() - worker.appended_us / 1e6) if waiting else 0.0)
             for kind, total in source.counts.items():
                 metrics.ENGINE_SOURCE.labels(kind).inc(total - before.get(kind, 0))
                 before[kind] = total
@@ -258,7 +264,12 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     logs.configure("engine")
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
-    sys.exit(asyncio.run(_run(config, core)))
+    code = asyncio.run(_run(config, core))
+    # All is closed and said. Taking the interpreter apart object by object would cost seconds that a takeover waits.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _run(config: Settings, core: Callable[[Settings], Core]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Pub
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
 from services.signals.runtime.poison import TRIES, PoisonLog
-from services.signals.runtime.records import Item
+from services.signals.runtime.records import FUTURE_US, Item
 from services.signals.runtime.stores import PartitionStore, PartitionStores
 from services.signals.runtime.stream import Batch, MergedStream, Opened, RecordError
 
@@ -117,6 +117,8 @@ class Worker:
         self._busy: set[int] = set()
         self._health_at = 0.0
         self._counted: dict[tuple[int, str, int], int] = {}
+        self.appended_us = 0
+        """When the last record applied was appended (of a replay: when the run began), 0 before the first."""
 
     async def open_partitions(self, numbers: list[int]) -> Opened:
         """Make engines over the recovered state. Raises what the table or an engine found wrong with it."""
@@ -145,9 +147,12 @@ class Worker:
             self._busy.add(number)
             for kind, values in engine.counters.items():
                 for topic, value in enumerate(values):
-                    self._counted[number, kind, topic] = value
+                    self._grown((number, kind, topic), value)
+            for reason, value in engine.dead_by_reason.items():
+                self._grown((number, reason, -1), value)
             await asyncio.sleep(0)
         self.engines = engines
+        metrics.ENGINE_LAG.clear()
         metrics.ENGINE_PARTITIONS.set(len(numbers))
         metrics.ENGINE_OPEN_SECONDS.set(self._monotonic() - started)
         log.info("partitions ready", partitions=len(numbers), generation=generation)
@@ -276,7 +281,7 @@ class Worker:
         """The least clock of the open partitions, 0 when one has none or none is open."""
         return min((engine.clock for engine in self.engines.values()), default=0)
 
-    def _count(self, batch: Mapping[int, object]) -> None:
+    def _count(self, batch: Batch) -> None:
         """Add to the metrics what the engines' own counters have grown by: nothing is counted per record."""
         for number in batch:
             engine = self.engines.get(number)
@@ -284,8 +289,17 @@ class Worker:
                 continue
             for kind, values in engine.counters.items():
                 for topic, value in enumerate(values):
-                    place = (number, kind, topic)
-                    grown = value - self._counted.get(place, 0)
-                    if grown > 0:
-                        self._counted[place] = value
+                    grown = self._grown((number, kind, topic), value)
+                    if grown:
                         metrics.ENGINE_RECORDS.labels(kind, self._topics[topic]).inc(grown)
+            for reason, value in engine.dead_by_reason.items():
+                grown = self._grown((number, reason, -1), value)
+                if grown:
+                    metrics.ENGINE_DEAD_LETTERS.labels(reason).inc(grown)
+        self.appended_us = min(items[-1][5] for items in batch.values()) - FUTURE_US
+
+    def _grown(self, place: tuple[int, str, int], value: int) -> int:
+        """By how much a counter is past what was seen of it; it is seen now."""
+        grown = value - self._counted.get(place, 0)
+        self._counted[place] = value
+        return grown
