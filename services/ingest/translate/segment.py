@@ -131,11 +131,12 @@ def _call(raw: bytes, request: Request, mapping: Mapping, links: Overlay) -> Rea
         return _alias(item, request, links, user_id, raw)
     account = _account(kind, item, mapping, roots)
     if account is not None:
-        wrong = account_mistake(account)
+        linked = links.get(who[0])
+        wrong = "" if linked is not None and linked.account == account else account_mistake(account)
         if wrong:
             return Unusable("invalid", _origin("subject", {}, kind), wrong, raw, kind)
-        by = names.GROUP if kind == "group" else names.CONTEXT
         since = min(time, request.received_at)
+        by = names.GROUP if kind == "group" else names.CONTEXT
         links.put(who[0], Link(account, (since - EPOCH) // _MICROSECOND, by))
     elif kind == "group":
         return Unusable("unattributed", "groupId", "a group call without groupId; send the account id", raw, kind)
