@@ -136,8 +136,10 @@ class Collector:
         if parcels:
             await asyncio.wait([parcel.acknowledged for parcel in parcels.values()], timeout=self._patience_s)
         for parcel in parcels.values():
-            # A parcel that no batch has taken yet is withdrawn by this: its client was told to send again.
-            parcel.settle(False)
+            if not parcel.acknowledged.done():
+                # What no batch has taken yet is withdrawn by this: its client is told to send again.
+                parcel.settle(False)
+                parcel.records.clear()
         good = {lane for lane, parcel in parcels.items() if parcel.acknowledged.result()}
         return [all(lane in good for lane in targets) for targets in lanes]
 

@@ -23,6 +23,8 @@ PLAIN_ROOTS: Final = frozenset(
     {"event", "name", "category", "channel", "userId", "anonymousId", "groupId", "user", "type", "messageId"}
 )
 OBJECT_ROOTS: Final = frozenset({"properties", "traits", "context"})
+# A browser's write key is public: who reads it off a page must not be able to delete an account with it.
+NOT_BY_NAME: Final = frozenset({TICK_TYPE, "account.erased"})
 FEATURE_FLAGS: Final = frozenset({"core", "advanced"})
 
 Path_ = tuple[str, ...]
@@ -125,7 +127,7 @@ class _Compiler:
         events = self._object(track.get("events"), "track.events")
         by_name: dict[str, Rule | None] = {}
         for name, kind in EVENT_TYPES.items():
-            if not kind.broadcast and name != TICK_TYPE:
+            if not kind.broadcast and name not in NOT_BY_NAME:
                 by_name[name] = self._rule({"type": name, "take": "properties"}, name)
         for name, rule in events.items():
             by_name[str(name).casefold()] = self._rule(rule, f"track.events.{name}")

@@ -489,6 +489,7 @@ class TestTrackingApi:
             ("batch", b"[]", BEARER, 400),
             ("batch", b'{"batch":{}}', BEARER, 400),
             ("track", b"[]", BEARER, 400),
+            ("batch", b'{"batch":[' + b",".join([b"{}"] * 10_001) + b"]}", BEARER, 413),
             ("batch", b'{"batch":[]}', {}, 401),
             ("batch", b'{"batch":[],"writeKey":"other"}', {}, 401),
             ("batch", b" " * (8 * 1024 * 1024 + 1), BEARER, 413),

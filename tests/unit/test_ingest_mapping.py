@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,22 @@ def test_a_file_is_laid_over_the_default(tmp_path: Path) -> None:
     assert mapping.otherwise is not None
     assert mapping.calls["screen"] is None
     assert mapping.calls["page"] is not None
+
+
+def test_the_example_in_the_docs_is_right(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs" / "sending-events.md"
+    (example,) = re.findall(r"```yaml\n(.*?)```", docs.read_text(), re.DOTALL)
+    own = tmp_path / "mapping.yaml"
+    own.write_text(example)
+    mapping = load(own)
+    assert mapping.features == {"Forecast Built": {"core": True, "advanced": True}}
+    assert mapping.track("Heartbeat") is None
+
+
+def test_a_page_cannot_erase_an_account() -> None:
+    rule = load().track("account.erased")
+    assert rule is not None
+    assert rule.type.name == "usage.feature_used"
 
 
 def test_every_mistake_is_told_at_once() -> None:

@@ -16,6 +16,7 @@ from services.ingest.translate import segment
 from services.ingest.write_keys import from_authorization
 
 BODY_LIMIT: Final = 8 * 1024 * 1024
+CALLS_LIMIT: Final = 10_000
 FAMILY: Final = "segment"
 # The browser's SDK sends to the short paths, from any page; it reads no answer that a page may not read.
 CORS: Final = {
@@ -66,6 +67,8 @@ async def _take(service: Service, kind: str, secret: str | None, body: bytes) ->
         wanted = '{"batch": […]}' if kind == "batch" else "one call as a JSON object"
         raise Refused(400, "unparsable", f"{error}; {wanted} is expected") from None
     source = await service.keys.source_of(secret or body_key)
+    if len(items) > CALLS_LIMIT:
+        raise Refused(413, "too_many", f"{len(items)} calls; one request may have {CALLS_LIMIT}")
     service.refuse_unless_ready()
     received_at = service.now()
     request = segment.Request(source, received_at, segment.instant(sent_at), "" if kind == "batch" else kind)

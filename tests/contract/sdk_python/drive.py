@@ -13,7 +13,9 @@ def journey(client, account):
     user = "user-of-" + account
     then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
     client.identify(user, {"email": "a@example.com", "name": "Ada", "roles": ["champion"]})
-    client.group(user, account, {"name": "Acme " + account, "seats": 12, "plan": "pro", "mrr": 1200.5, "unknown": {"a": 1}})
+    client.group(
+        user, account, {"name": "Acme " + account, "seats": 12, "plan": "pro", "mrr": 1200.5, "unknown": {"a": 1}}
+    )
     client.track(user, "Report Exported", {"rows": 3}, timestamp=then)
     client.track(user, "Logged In")
     client.page(user, "Docs", "Getting started", {"url": "https://example.com/start"})
