@@ -33,7 +33,7 @@ from services.demo.trickle import Cast, trickle
 ACCOUNTS, DAYS, SEED = 220, 365, 1
 LIVE_ACCOUNTS, LIVE_USERS = 40, 4
 CAUGHT_UP = 500
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 5.0
 NO_ENGINE_AFTER_S = 60.0
 
 Say = Callable[[str], None]
