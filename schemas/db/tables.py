@@ -60,7 +60,7 @@ class Account(Base):
         Index("ix_accounts_tier", "tier", "sort_name", "account_id"),
         Index("ix_accounts_csm", "csm", "sort_name", "account_id"),
         Index("ix_accounts_mrr", text("coalesce(mrr, '-1'::numeric)"), "account_id"),
-        Index("ix_accounts_renewal", text("coalesce(renewal_date, '9999-12-31'::date)"), "account_id"),
+        Index("ix_accounts_renewal", text("coalesce(renewal_date, '9999-01-01'::date)"), "account_id"),
         Index("ix_accounts_words", "words", postgresql_using="gin"),
     )
 

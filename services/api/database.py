@@ -38,13 +38,22 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._close()
-        if isinstance(error, db.UNREACHABLE):
+        if isinstance(error, db.UNREACHABLE) and not _defect(error):
             raise _away(error) from error
 
     async def _close(self) -> None:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+UNDEFINED_TABLE = "42P01"
+
+
+def _defect(error: BaseException) -> bool:
+    """Whether a statement of ours is at fault, not the database: bad data, or bad SQL on a migrated database."""
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    return state[:2] in ("22", "42") and state != UNDEFINED_TABLE
 
 
 def _away(error: BaseException) -> Problem:

@@ -18,8 +18,8 @@ class SegmentConvertor(Convertor[str]):
     regex = "[^/]+"
 
     def convert(self, value: str) -> str:
-        """The text of a segment; bytes that are no UTF-8 become U+FFFD, which is no id."""
-        return unquote(value, errors="replace")
+        """The text of a segment. Bytes that are no UTF-8, and U+0000, become U+FFFD: no id has them."""
+        return unquote(value, errors="replace").replace("\x00", "\ufffd")
 
     def to_string(self, value: str) -> str:
         """The segment of a text."""

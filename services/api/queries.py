@@ -94,11 +94,12 @@ _last: Final = msgspec.json.Decoder(SignalDocument).decode
 
 # --- accounts ------------------------------------------------------------------------------------------------------
 
-# The expressions stand in indexes, and are only found there if they are written with the same constants.
+# The expressions stand in indexes, and are only found there if they are written with the same constants. Python's last
+# and first days are not among these: the driver takes them for infinity.
 ORDERS: Final[dict[str, tuple[ColumnElement[Any], type[cursors.Place]]]] = {
     "name": (Account.sort_name.expression, cursors.ByText),
     "mrr": (literal_column("coalesce(accounts.mrr, '-1'::numeric)"), cursors.ByNumber),
-    "renewal_date": (literal_column("coalesce(accounts.renewal_date, '9999-12-31'::date)"), cursors.ByDate),
+    "renewal_date": (literal_column("coalesce(accounts.renewal_date, '9999-01-01'::date)"), cursors.ByDate),
     "last_seen": (
         literal_column("coalesce(account_health.last_seen, '0001-01-02 00:00:00+00'::timestamptz)"),
         cursors.ByInstant,

@@ -62,7 +62,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_accounts_renewal",
         "accounts",
-        [sa.literal_column("coalesce(renewal_date, '9999-12-31'::date)"), "account_id"],
+        [sa.literal_column("coalesce(renewal_date, '9999-01-01'::date)"), "account_id"],
         unique=False,
     )
     op.create_index("ix_accounts_tier", "accounts", ["tier", "sort_name", "account_id"], unique=False)
