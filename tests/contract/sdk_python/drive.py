@@ -11,7 +11,7 @@ import sys
 def journey(client, account):
     """The calls that the test expects on the topics, in order."""
     user = "user-of-" + account
-    then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
     client.identify(user, {"email": "a@example.com", "name": "Ada", "roles": ["champion"]})
     client.group(
         user, account, {"name": "Acme " + account, "seats": 12, "plan": "pro", "mrr": 1200.5, "unknown": {"a": 1}}
