@@ -216,5 +216,5 @@ async def test_a_repair_writes_the_good_value_with_its_epoch() -> None:
 
 @pytest.mark.parametrize("wanted", ["nowhere:1:kill", "applied:0:kill", "applied:x:kill", "applied:1:dance"])
 def test_a_failpoint_that_does_not_exist_is_refused(wanted: str) -> None:
-    with pytest.raises(ValueError, match="EBBTIDE_FAILPOINT"):
+    with pytest.raises(ValueError, match="FAILPOINT_OF_TEST"):
         Failpoints(wanted)

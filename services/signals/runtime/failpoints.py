@@ -1,6 +1,6 @@
 """Named places where a test can end, stop or crash the process: before and after each numbered effect.
 
-`EBBTIDE_FAILPOINT=name:n:action` acts when the place `name` is reached for the n-th time. Actions: `kill` (as a power
+`FAILPOINT_OF_TEST=name:n:action` acts when the place `name` is reached for the n-th time. Actions: `kill` (as a power
 cut), `stop` (as a machine that is paused) and `raise`. Unset in production; then reaching a place costs a comparison.
 """
 
@@ -10,7 +10,7 @@ import os
 import signal
 from typing import Final
 
-VARIABLE: Final = "EBBTIDE_FAILPOINT"
+VARIABLE: Final = "FAILPOINT_OF_TEST"
 
 PLACES: Final = (
     "before-dead-letters",
