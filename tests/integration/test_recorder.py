@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,12 @@ async def produce(kafka: LocalKafka, records: Sequence[Stored]) -> None:
         await producer.stop()
 
 
+async def eventually(probe: Callable[[], bool], within: float = 30.0) -> None:
+    async with asyncio.timeout(within):
+        while not probe():  # noqa: ASYNC110 # nothing to wait for but the state
+            await asyncio.sleep(0.05)
+
+
 async def until(connection: Any, query: str, wanted: object, within: float = 30.0) -> None:
     deadline = asyncio.get_running_loop().time() + within
     while (found := await connection.fetchval(query)) != wanted:
@@ -277,12 +283,10 @@ async def test_postgres_gone_for_a_while_loses_nothing(clean_topics: LocalKafka,
     async with recording(config(clean_topics, own_postgres.url())) as running:
         sending = asyncio.create_task(_slowly(clean_topics, records, seconds=4.0))
         connection = await db.connect(own_postgres.url(), process="test")
-        while await connection.fetchval("SELECT count(*) FROM episodes") < 300:
-            await asyncio.sleep(0.05)
+        await until(connection, "SELECT count(*) >= 300 FROM episodes", True)
         connection.terminate()
         await asyncio.to_thread(own_postgres.kill)
-        while running[0].ready:
-            await asyncio.sleep(0.05)
+        await eventually(lambda: not running[0].ready)
         await asyncio.sleep(2.0)
         assert not running[0].ready
         await asyncio.to_thread(own_postgres.start)
@@ -327,11 +331,9 @@ async def test_a_second_recorder_stands_by_and_takes_over(
 ) -> None:
     settings = config(clean_topics, migrated_database)
     async with recording(settings) as first:
-        while not all(lane.detail == "recording" for lane in first):
-            await asyncio.sleep(0.05)
+        await eventually(lambda: all(lane.detail == "recording" for lane in first))
         async with recording(settings) as second:
-            while not all("standing by" in lane.detail for lane in second):
-                await asyncio.sleep(0.05)
+            await eventually(lambda: all("standing by" in lane.detail for lane in second))
             await produce(clean_topics, [transition("a", "e1", 1, "raised")])
             await until(connection, "SELECT count(*) FROM episodes", 1)
             # The first one's connections end: whoever gets the lock next goes on from the table.

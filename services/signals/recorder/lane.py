@@ -132,7 +132,7 @@ class Lane:
             await self._record(connection, consumer)
         finally:
             if consumer is not None:
-                await consumer.stop()
+                await _stop(consumer)
             await _close(connection)
 
     async def _position(self, connection: Any, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
@@ -252,6 +252,14 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    # In a task of its own: aiokafka cancels whoever waits for the end of a consumer that was just started.
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait([stopping])
+    if not stopping.cancelled() and stopping.exception() is not None:
+        log.warning("the Kafka consumer did not close well", error=repr(stopping.exception()))
 
 
 async def _close(connection: Any) -> None:
