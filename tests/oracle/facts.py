@@ -260,7 +260,7 @@ class Facts:
         """By user ("" without one): when the first answer was given of the detraction that holds now."""
         first_answers: dict[tuple[str, str], Record] = {}
         for r in self.of("survey.answered"):
-            if r.data["kind"] == "nps":
+            if r.data["kind"] == "nps" and r.data.get("score") is not None:
                 first_answers.setdefault((r.data["survey_id"], r.data.get("user") or ""), r)
         began: dict[str, int | None] = {}
         for r in sorted(first_answers.values(), key=lambda r: r.order):

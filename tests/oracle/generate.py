@@ -232,7 +232,7 @@ def contract(w: Writer) -> None:
         if rng.random() < 0.7:
             w.write("account.renewed", left + rng.choice([0, HOUR, DAY, 7 * DAY, 30 * DAY]))
     if rng.random() < 0.08:
-        w.write("account.erased", START + (w.days - rng.randint(1, 20)) * DAY)
+        w.write("account.erased", w.some_time())
 
 
 def tiers(w: Writer) -> None:

@@ -67,6 +67,7 @@ class Account:
     open: dict[tuple[str, str], Episode] = field(default_factory=dict)
     ordinals: Counter[tuple[str, str]] = field(default_factory=Counter)
     blocked_until: dict[tuple[str, str], int] = field(default_factory=dict)
+    had_once: set[tuple[str, str]] = field(default_factory=set)
     deadlines: set[int] = field(default_factory=set)
     low_days: int = 0
     changes: list[Change] = field(default_factory=list)
@@ -91,6 +92,7 @@ class Account:
             for key in list(self.open):
                 self.clear(key, "erased")
             self.records, self.deadlines, self.blocked_until, self.low_days = [], set(), {}, 0
+            self.had_once = set()
             return
         self.records.append(record)
         self.deadlines = deadlines(self.records)
@@ -118,8 +120,11 @@ class Account:
         episode = self.open.get(key)
         answer = signal.rule(Context(facts, look, subject, self.risks_beside(signal), self.low_days), episode)
         if episode is None:
-            once = signal.name in ONCE_PER_USER and self.ordinals[key]
-            if isinstance(answer, Raise) and not once and self.clock >= self.blocked_until.get(key, self.clock):
+            if (
+                isinstance(answer, Raise)
+                and key not in self.had_once
+                and self.clock >= self.blocked_until.get(key, self.clock)
+            ):
                 self.raise_(key, answer, facts)
         elif isinstance(answer, Escalate):
             episode.severity, episode.memory = answer.severity, answer.memory
@@ -137,6 +142,8 @@ class Account:
 
     def raise_(self, key: tuple[str, str], answer: Raise, facts: Facts) -> None:
         self.ordinals[key] += 1
+        if key[0] in ONCE_PER_USER:
+            self.had_once.add(key)
         opened_at = self.clock if answer.opened_at is None else answer.opened_at
         last = max(r.seq for r in facts.records)
         scope = "user" if key[1] else "account"

@@ -9,11 +9,12 @@ import os
 import random
 from collections import Counter
 from functools import cache, partial
+from itertools import count
 
 import pytest
 
 from tests.oracle import engine
-from tests.oracle.build import RUN_START, at, date, invoice, numbered
+from tests.oracle.build import RUN_START, at, date, invoice, numbered, payment
 from tests.oracle.compare import differences, fewest, report
 from tests.oracle.generate import START, Stream, Writer, power, seats, stream, usage
 from tests.oracle.oracle import Answer, expect
@@ -111,6 +112,16 @@ def test_a_restart_after_nothing_but_ticks_remembers_them() -> None:
         restarts=lambda: True,
     )
     assert [t.data.historical for t in driven.transitions] == [True]
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_a_payment_may_come_before_its_invoice_in_any_batch(every: int) -> None:
+    """A payment of an invoice that is not known yet is kept for it, in the same effect or across effects."""
+    lines = numbered([payment("partly_paid", at(40), "i", "50.00"), invoice(at(5), "i", 6)])
+    answer = expect(lines, until=date(40), run_start=RUN_START)
+    steps = count(1)
+    driven = engine.drive(lines, until=date(40), run_start=RUN_START, batch_ends=lambda: next(steps) % every == 0)
+    assert engine.changes(driven.transitions) == answer.changes
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.catalogue.exact_meanings import Case
-from tests.oracle.build import at, contact, date, event, invoice, left, login, nps, opened, profile, step, use
+from tests.oracle.build import at, contact, date, event, invoice, left, login, nps, opened, profile, step, use, view
 
 AGED = "support.aged_critical"
 OVERDUE = "billing.overdue"
@@ -47,6 +47,18 @@ CASES = [
         ended("churned"),
     ),
     Case("erased: every open episode clears", [*TROUBLE, event("account.erased", at(40))], ended("erased")),
+    Case(
+        "erased: nothing is remembered, and what comes after is a new account",
+        [login(at(0)), view(at(1)), event("account.erased", at(20)), login(at(30)), use(at(40))],
+        {
+            "adoption.user_stuck": [
+                "D7 10:00 (ann) raised info",
+                "D20 10:00 (ann) cleared info erased",
+                "D37 10:00 (ann) raised info",
+            ],
+        },
+        until=60,
+    ),
     Case(
         "churned, then renewed: what still holds is raised at the renewal",
         [*TROUBLE, CHURN, event("account.renewed", at(60))],

@@ -80,6 +80,16 @@ CASES = [
         {DECLINE: ["D40 10:00 raised warning", "D57 escalated critical", "D130 10:00 cleared critical new_normal"]},
     ),
     Case(
+        "decline: what still holds when the account is won back is raised at the next day roll",
+        [
+            use(at(0), 20),
+            event("account.churned", at(20), reason="no ROI"),
+            event("account.renewed", at(40)),
+        ],
+        {DECLINE: ["D41 raised critical"]},
+        until=60,
+    ),
+    Case(
         "decline: an event in order never raises it off midnight",
         [use(at(0), 20), use(at(28), 15), use(at(28, "23:59:59"), 1), use(at(29), 1), use(at(30), 1)],
         {DECLINE: []},
