@@ -208,14 +208,14 @@ class Group:
         if ready:
             self.ready(name)
 
-    def ready(self, name: str, within: float = 40.0) -> None:
+    def ready(self, name: str, within: float = 90.0) -> None:
         """Wait until the worker is ready."""
 
         def is_ready() -> bool:
             assert self.processes[name].poll() is None, self.log(name)
             return http_status(f"{self.urls[name]}/readyz") == 200
 
-        wait_for(f"worker {name} ready:\n{self.log(name)}", is_ready, within=within)
+        wait_for(f"worker {name} ready", is_ready, within=within)
 
     def kill(self, name: str) -> None:
         """As a power cut would."""

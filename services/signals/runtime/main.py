@@ -23,11 +23,13 @@ from schemas.signals import OPPORTUNITY_TOPIC, RISK_TOPIC
 from services.common import kafka, logs, metrics
 from services.common.lifecycle import HealthServer, stop_event
 from services.common.settings import Settings, settings
+from services.signals.core.codec import StateError
 from services.signals.runtime import checks, quiet, slots, stores
 from services.signals.runtime.app import EngineApp, build, changelog_topic
-from services.signals.runtime.effects import MAX_BATCH_BYTES, Publisher
+from services.signals.runtime.effects import MAX_BATCH_BYTES, EffectTooLarge, ForeignWrite, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.poison import PoisonLog
+from services.signals.runtime.stream import HoleError
 from services.signals.runtime.ticker import Ticker
 from services.signals.runtime.worker import EngineFactory, Worker
 
@@ -52,6 +54,20 @@ class Core:
 
 class Failed(Exception):
     """The engine cannot go on. The message says why and what to do."""
+
+
+EXPECTED: Final = (
+    Failed,
+    checks.TopicsMismatch,
+    kafka.UnknownTopic,
+    kafka.BrokerUnreachable,
+    slots.NoSlot,
+    EffectTooLarge,
+    ForeignWrite,
+    HoleError,
+    StateError,
+)
+"""What ends the process with a message that says why: no traceback would add to it."""
 
 
 class Process:
@@ -276,10 +292,10 @@ async def _run(config: Settings, core: Callable[[Settings], Core]) -> int:
     stop = stop_event()
     try:
         await Process(config, core(config)).run(stop)
+    except EXPECTED as error:
+        log.error("the engine ends", reason=str(error))
+        return 1
     except Exception as error:
-        log.error(
-            "the engine ends; start it again and it goes on where it was", error=f"{type(error).__name__}: {error}"
-        )
-        log.debug("traceback", exc_info=error)
+        log.error("the engine ends; start it again and it goes on where it was", error=repr(error), exc_info=error)
         return 1
     return 0

@@ -13,11 +13,21 @@ SERVICES: Final = tuple(f"services.signals.runtime.{module}" for module in ("app
 """Modules whose classes are Faust services: Faust logs their starting and stopping under these names."""
 
 
-class OncePer(logging.Filter):
-    """Lets one record per logger and message template pass in `every_s` seconds, and says how many it held back."""
+POINTLESS: Final = ("is overlapping", "woke up too")
+"""Faust's remarks on its own timers: busy is not late, and nobody can act on it."""
 
-    def __init__(self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic) -> None:
+
+class OncePer(logging.Filter):
+    """Lets one record per logger and message template pass in `every_s` seconds, and says how many it held back.
+
+    Only the client libraries' records; without `tracebacks` theirs are left out.
+    """
+
+    def __init__(
+        self, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic, *, tracebacks: bool = False
+    ) -> None:
         super().__init__()
+        self._tracebacks = tracebacks
         self._every_s = every_s
         self._clock = clock
         self._seen: dict[tuple[str, str], tuple[float, int]] = {}
@@ -26,6 +36,11 @@ class OncePer(logging.Filter):
         """Whether to log it."""
         if not record.name.startswith(LIBRARIES):
             return True
+        if any(words in str(record.msg) for words in POINTLESS):
+            return False
+        if record.exc_info and not self._tracebacks:
+            # Faust says of one crash at each level that it passes; the process says it once, with its traceback.
+            record.exc_info = record.exc_text = None
         place = (record.name, str(record.msg)[:200])
         now = self._clock()
         last, held = self._seen.get(place, (-self._every_s, 0))
@@ -43,6 +58,6 @@ def install() -> None:
     """Filter what every root handler shows of the client libraries."""
     for name in SERVICES:
         logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))
-    limit = OncePer()
+    limit = OncePer(tracebacks=logging.getLogger().level <= logging.DEBUG)
     for handler in logging.getLogger().handlers:
         handler.addFilter(limit)
