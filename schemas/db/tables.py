@@ -118,6 +118,7 @@ class Episode(Base):
         Index("ix_episodes_opened", "opened_at", "episode_id"),
         Index("ix_episodes_open", "opened_at", "episode_id", postgresql_where=text("cleared_at IS NULL")),
         Index("ix_episodes_account", "account_id", "opened_at", "episode_id"),
+        Index("ix_episodes_open_account", "account_id", postgresql_where=text("cleared_at IS NULL")),
         Index("ix_episodes_signal", "signal", "opened_at", "episode_id"),
         Index("ix_episodes_tier", "tier", "opened_at", "episode_id"),
         Index("ix_episodes_csm", "csm", "opened_at", "episode_id"),

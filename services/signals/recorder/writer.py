@@ -135,8 +135,9 @@ RETURNING account_id
 """
 
 FOLLOW_ACCOUNTS = """
-UPDATE episodes e SET tier = a.tier, csm = a.csm FROM accounts a
-WHERE a.account_id = ANY($1) AND e.account_id = a.account_id AND (e.tier, e.csm) IS DISTINCT FROM (a.tier, a.csm)
+UPDATE episodes e SET tier = a.tier, csm = a.csm
+FROM unnest($1::text[]) AS touched(account_id) JOIN accounts a ON a.account_id = touched.account_id
+WHERE e.account_id = touched.account_id AND (e.tier, e.csm) IS DISTINCT FROM (a.tier, a.csm)
 """
 
 WRITE_DAYS = """
@@ -156,15 +157,15 @@ WHERE u.account_id = i.account_id AND u.day = i.day
 RECONCILE = (
     """
     UPDATE episodes e SET cleared_at = greatest(h.as_of, e.opened_at), cleared_because = 'reconciled'
-    FROM account_health h
-    WHERE h.account_id = ANY($1) AND e.account_id = h.account_id AND e.cleared_at IS NULL
+    FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
+    WHERE e.account_id = touched.account_id AND e.cleared_at IS NULL
       AND e.last_sequence <= h.sequence AND e.episode_id <> ALL (h.open_episodes)
     RETURNING e.episode_id
     """,
     """
     UPDATE episodes e SET cleared_at = NULL, cleared_because = NULL
-    FROM account_health h
-    WHERE h.account_id = ANY($1) AND e.account_id = h.account_id AND e.cleared_at IS NOT NULL
+    FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
+    WHERE e.account_id = touched.account_id AND e.cleared_at IS NOT NULL
       AND e.last_sequence <= h.sequence AND e.episode_id = ANY (h.open_episodes)
     RETURNING e.episode_id
     """,
