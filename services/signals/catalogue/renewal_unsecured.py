@@ -41,7 +41,10 @@ def _raises(c: Context) -> Finding | None:
     days = c.account.hot.profile.days_to_renewal(c.now)
     if days is None or not 0 <= days <= c.p["days"] or not (risks := open_risks(c)):
         return None
-    return Finding("critical" if days <= c.p["critical_days"] else "warning", frozen={"risks": risks})
+    return Finding(
+        "critical" if days <= c.p["critical_days"] else "warning",
+        frozen={"risks": risks, "renewals": c.account.hot.renewals},
+    )
 
 
 def _escalates(c: Context) -> Finding | None:
@@ -51,7 +54,7 @@ def _escalates(c: Context) -> Finding | None:
 
 
 def _clears(c: Context) -> str | None:
-    if c.account.hot.renewed_at >= c.open.opened_at:
+    if c.account.hot.renewals > c.open.frozen["renewals"]:
         return "renewed"
     return None if open_risks(c) else "recovered"
 

@@ -27,11 +27,14 @@ def _silent_from(c: Context) -> int:
 
 def _raises(c: Context) -> Finding | None:
     due = _silent_from(c)
-    return Finding("warning", opened_at=due) if due and c.now >= due else None
+    if not due or c.now < due:
+        return None
+    return Finding("warning", opened_at=due, frozen={"last_usage": c.account.hot.last_usage})
 
 
 def _clears(c: Context) -> str | None:
-    return "recovered" if c.now < _silent_from(c) else None
+    used_again = c.account.hot.last_usage > c.open.frozen["last_usage"]
+    return "recovered" if used_again and c.now < _silent_from(c) else None
 
 
 def _due(c: Context) -> int:

@@ -186,6 +186,8 @@ def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
     """Open tickets live in the account's own record, the others in records of their own."""
     if ticket.is_open:
         account.hot.tickets[ticket_id] = ticket
+        account.tickets.pop(ticket_id, None)
+        account.dirty_tickets.discard(ticket_id)
         return
     account.hot.tickets.pop(ticket_id, None)
     account.tickets[ticket_id] = ticket
@@ -259,6 +261,7 @@ def _keep_invoice(account: Account, invoice_id: str, invoice: Invoice) -> None:
     if invoice.issued and not invoice.settled:
         account.hot.invoices[invoice_id] = invoice
         account.invoices.pop(invoice_id, None)
+        account.dirty_invoices.discard(invoice_id)
         return
     account.hot.invoices.pop(invoice_id, None)
     account.invoices[invoice_id] = invoice
@@ -283,13 +286,13 @@ def _plain(value: Any) -> Any:
 
 
 def contact_changed(account: Account, event: Event, at: int, records: Records) -> int:
-    """A contact's name and roles; `moved_to` says that the person left."""
+    """A contact's name and roles; `moved_to` says that the person left, roles without it that the person is here."""
     data: Contact = event.data
     contacts = account.hot.contacts
     if data.contact_id not in contacts.people and len(contacts.people) >= MAX_CONTACTS:
         account.hot.over_cap += 1
         return 0
-    gone = data.moved_to is not None
+    gone = True if data.moved_to is not None else (None if data.roles is None else False)
     roles: list[str] | None = None if data.roles is None else [*data.roles]
     contacts.change(data.contact_id, at, event.id, name=data.name, roles=roles, gone=gone)
     return Fact.CONTACTS
@@ -322,7 +325,7 @@ def renewed(account: Account, event: Event, at: int, records: Records) -> int:
     data: Renewed = event.data
     hot = account.hot
     hot.profile.renew(data.term_months, data.mrr, at)
-    hot.renewed_at = hot.clock
+    hot.renewals += 1
     if at >= hot.churn_known_at:
         hot.churned, hot.churn_known_at = False, at
     account.profile_changed = True

@@ -31,7 +31,8 @@ from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
 
 Emit = Callable[[Account, str, Transition], None]
 LOW_ADOPTION = 0.5
-EVERY_FACT = sum(FACT_NAMES)
+BUT_DAYS = sum(FACT_NAMES) & ~(Fact.DAY | Fact.LATE_USAGE)
+"""Everything but what is judged at midnights and late events only."""
 
 
 class Engine:
@@ -80,7 +81,7 @@ class Engine:
                 self.clear_all(account, "churned")
             self._await_return(account, touched)
         elif was_churned:
-            self.judge(account, EVERY_FACT, users=self._due_users(account, hot.clock), late=late, due=True)
+            self.judge(account, BUT_DAYS, users=self._due_users(account, hot.clock), late=late, due=True)
         elif facts:
             self.judge(account, facts, users=touched, late=late)
 
@@ -200,13 +201,14 @@ class Engine:
     def _set_due(context: Context, signal: Signal, due: int) -> None:
         account, user = context.account, context.user
         table = account.hot.due if user is None else user.due
+        before = table.get(signal.id, 0)
         if due in (0, NEVER):
             table.pop(signal.id, None)
-            return
-        if table.get(signal.id) != due:
+            due = 0
+        else:
             table[signal.id] = due
-            if user is not None:
-                account.note_user_due(context.user_id, user)
+        if user is not None and due != before:  # the queue holds a user's earliest deadline only
+            account.note_user_due(context.user_id, user)
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:
         account, user = context.account, context.user

@@ -309,6 +309,7 @@ class PartitionEngine:
 
     def tick(self, topic: int, now: int, historical: bool) -> None:
         """Everything appended to this topic before is older than `now` (µs). Wakes nobody: `work` does."""
+        self._touched = True
         state = self.state
         state.clocks[topic] = max(state.clocks[topic], now)
         was = self._engine.historical

@@ -56,7 +56,7 @@ class Hot(Struct, array_like=True):
     goals_tracked: bool = False
     churned: bool = False
     churn_known_at: int = -1
-    renewed_at: int = -1  # account clock at the last renewal
+    renewals: int = 0
     profile: Profile = field(default_factory=Profile)
     contacts: Contacts = field(default_factory=Contacts)
     tickets: dict[str, Ticket] = {}
