@@ -120,6 +120,22 @@ class Episode(Base):
         Index("ix_episodes_account", "account_id", "opened_at", "episode_id"),
         Index("ix_episodes_open_account", "account_id", postgresql_where=text("cleared_at IS NULL")),
         Index("ix_episodes_signal", "signal", "opened_at", "episode_id"),
+        Index(
+            "ix_episodes_open_signal",
+            "signal",
+            "opened_at",
+            "episode_id",
+            postgresql_where=text("cleared_at IS NULL"),
+        ),
+        # Some of these are rare or never go together (a critical opportunity): a scan for them would find nothing for long.
+        Index("ix_episodes_severity", "kind", "severity", "opened_at", "episode_id"),
+        Index(
+            "ix_episodes_open_severity",
+            "severity",
+            "opened_at",
+            "episode_id",
+            postgresql_where=text("cleared_at IS NULL"),
+        ),
         Index("ix_episodes_tier", "tier", "opened_at", "episode_id"),
         Index("ix_episodes_csm", "csm", "opened_at", "episode_id"),
     )

@@ -132,6 +132,21 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("cleared_at IS NULL"),
     )
+    op.create_index(
+        "ix_episodes_open_severity",
+        "episodes",
+        ["severity", "opened_at", "episode_id"],
+        unique=False,
+        postgresql_where=sa.text("cleared_at IS NULL"),
+    )
+    op.create_index(
+        "ix_episodes_open_signal",
+        "episodes",
+        ["signal", "opened_at", "episode_id"],
+        unique=False,
+        postgresql_where=sa.text("cleared_at IS NULL"),
+    )
+    op.create_index("ix_episodes_severity", "episodes", ["kind", "severity", "opened_at", "episode_id"], unique=False)
     op.create_index("ix_episodes_opened", "episodes", ["opened_at", "episode_id"], unique=False)
     op.create_index("ix_episodes_signal", "episodes", ["signal", "opened_at", "episode_id"], unique=False)
     op.create_index("ix_episodes_tier", "episodes", ["tier", "opened_at", "episode_id"], unique=False)
@@ -215,6 +230,9 @@ def downgrade() -> None:
     op.drop_index("ix_episodes_tier", table_name="episodes")
     op.drop_index("ix_episodes_signal", table_name="episodes")
     op.drop_index("ix_episodes_open_account", table_name="episodes", postgresql_where=sa.text("cleared_at IS NULL"))
+    op.drop_index("ix_episodes_open_severity", table_name="episodes", postgresql_where=sa.text("cleared_at IS NULL"))
+    op.drop_index("ix_episodes_open_signal", table_name="episodes", postgresql_where=sa.text("cleared_at IS NULL"))
+    op.drop_index("ix_episodes_severity", table_name="episodes")
     op.drop_index("ix_episodes_opened", table_name="episodes")
     op.drop_index("ix_episodes_open", table_name="episodes", postgresql_where=sa.text("cleared_at IS NULL"))
     op.drop_index("ix_episodes_csm", table_name="episodes")
