@@ -18,9 +18,7 @@ from services.api.paths import SegmentConvertor, canonical
 from services.common.keys import Key, hash_secret
 from services.common.problems import FieldError, Problem, bad_parameter
 
-INSTANTS = st.datetimes(
-    min_value=dt.datetime(1, 1, 2), max_value=dt.datetime(9999, 12, 30), timezones=st.just(dt.UTC)
-)
+INSTANTS = st.datetimes(min_value=dt.datetime(1, 1, 2), max_value=dt.datetime(9999, 12, 30), timezones=st.just(dt.UTC))
 IDS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=128)
 
 
