@@ -44,7 +44,6 @@ class Activity(Struct, array_like=True):
             if self.today - day < 28:
                 self.in_28 += 1
 
-    @property
-    def idle(self) -> bool:
-        """Nobody was active in the last 92 days."""
-        return not any(self.last_active)
+    def next_change(self) -> int:
+        """In how many days a midnight first changes `in_28`, 0 if none does."""
+        return next((28 - age for age in range(27, -1, -1) if self.last_active[(self.today - age) % RING]), 0)

@@ -28,6 +28,7 @@ from services.signals.core.signal import (
     never_due,
 )
 from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
+from services.signals.core.windows import UNCHANGING
 
 Emit = Callable[[Account, str, Transition], None]
 LOW_ADOPTION = 0.5
@@ -71,7 +72,7 @@ class Engine:
         if hot.first_event < 0 or at < hot.first_event:
             hot.first_event = at
         hot.erased = False
-        hot.roll_needed = True
+        hot.roll_day = account.windows.today + 1
         was_churned = hot.churned
         handler = HANDLERS.get(event.type)
         facts = handler(account, event, at, self.records) if handler is not None else 0
@@ -309,7 +310,11 @@ class Engine:
         horizon = day * DAY_US - OPENINGS_KEPT_US
         if hot.openings and hot.openings[0][0] <= horizon:
             hot.openings = [entry for entry in hot.openings if entry[0] > horizon]
-        hot.roll_needed = not (account.windows.idle and hot.activity.idle)
+        share_is_low = bool(seats) and hot.activity.in_28 / seats < LOW_ADOPTION
+        if share_is_low != (hot.low_adoption_since >= 0):
+            hot.roll_day = day + 1  # the run of low days starts or ends with this one
+        else:
+            hot.roll_day = day + min(account.windows.next_change(), hot.activity.next_change() or UNCHANGING)
         account.health_urgent = True
 
     @staticmethod

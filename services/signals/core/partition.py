@@ -336,7 +336,7 @@ class PartitionEngine:
                 continue
             if due == 0 or account.next_due() <= self.clock:
                 self._touch(account)
-                account.health_urgent = True
+                account.health_urgent |= due == 0
                 self._engine.advance(account, self.clock)
             self._queue(key, account.next_due())
             limit -= 1
@@ -437,7 +437,6 @@ class PartitionEngine:
         blank.hot.sequence = hot.sequence
         blank.hot.generation = hot.generation + 1
         blank.hot.erased = True
-        blank.hot.roll_needed = False
         self._accounts[key] = self._dirty[key] = blank
         self._user_heaps[key] = blank.user_heap
         self._gone.append(key)

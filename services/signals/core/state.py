@@ -66,7 +66,7 @@ class Hot(Struct, array_like=True):
     past: dict[str, Past] = {}
     due: dict[str, int] = {}
     user_episodes: dict[str, OpenSubject] = {}
-    roll_needed: bool = True
+    roll_day: int = 0  # the next day whose midnight may change something
     offsets: list[int] = []
     sequence: int = 0
     changed_days: list[int] = []
@@ -135,8 +135,7 @@ class Account:
         hot = self.hot
         if hot.erased:
             return NEVER
-        due = min(hot.due.values(), default=NEVER)
-        return min(due, (hot.windows_today + 1) * DAY_US) if hot.roll_needed else due
+        return min(min(hot.due.values(), default=NEVER), hot.roll_day * DAY_US)
 
     def note_user_due(self, user_id: str, user: User) -> None:
         """Queue a user's next deadline. Entries that are no longer so are dropped when they come up."""
@@ -148,7 +147,13 @@ class Account:
 def fresh_account(key: bytes, clock: int, topics: int) -> Account:
     """An account that nothing is known of, at the partition's clock."""
     day = clock // DAY_US
-    hot = Hot(clock=clock, windows_today=day, offsets=[-1] * topics, activity=Activity(today=day, last_active=[0] * 92))
+    hot = Hot(
+        clock=clock,
+        windows_today=day,
+        roll_day=day + 1,
+        offsets=[-1] * topics,
+        activity=Activity(today=day, last_active=[0] * 92),
+    )
     hot.window_sums = [[0, 0, 0, 0] for _ in MEASURES]
     hot.bucket_today = [0] * len(MEASURES)
     hot.bucket_week = [0] * len(MEASURES)

@@ -14,6 +14,12 @@ MEASURES: Final = ("usage", "core")
 USAGE: Final = 0
 CORE: Final = 1
 
+UNCHANGING: Final = 1 << 40
+"""A number of days that never pass."""
+
+EDGES: Final = (1, 7, 28, 29, 56, 57, 90)
+"""Ages at which a day enters or leaves a window that is compared or shown."""
+
 DAYS: Final = 92
 WEEKS: Final = 56
 
@@ -114,7 +120,15 @@ class Windows:
         week, ring = week_of(self.today), self.weeks[measure]
         return sum(ring[(week - age) % WEEKS] for age in range(newest, oldest + 1))
 
-    @property
-    def idle(self) -> bool:
-        """Nothing that a signal compares can change by time alone: day windows and core weeks are all zero."""
-        return not any(any(sums) for sums in self.sums) and not any(self.weeks[CORE])
+    def next_change(self) -> int:
+        """In how many days a midnight first changes something that is compared or shown, `UNCHANGING` if none does."""
+        nearest = UNCHANGING
+        for ring in self.days:
+            if ring[self.today % DAYS]:
+                return 1
+            for age in range(1, DAYS):
+                if ring[(self.today - age) % DAYS]:
+                    nearest = min(nearest, next((edge - age for edge in EDGES if edge > age), UNCHANGING))
+        if nearest > 1 and any(self.weeks[CORE]):
+            nearest = min(nearest, 7 - (self.today + 3) % 7)
+        return nearest
