@@ -20,8 +20,13 @@ UNCHANGING: Final = 1 << 40
 EDGES: Final = (1, 7, 28, 29, 56, 57, 90)
 """Ages at which a day enters or leaves a window that is compared or shown."""
 
+LAST_AGES: Final = tuple(edge - 1 for edge in EDGES)
+
 DAYS: Final = 92
 WEEKS: Final = 56
+
+STEPS: Final = tuple(next((edge - age for edge in EDGES if edge > age), UNCHANGING) for age in range(DAYS))
+"""By age, in how many days a bucket of that age next enters or leaves a window."""
 
 
 class Windows:
@@ -122,13 +127,8 @@ class Windows:
 
     def next_change(self) -> int:
         """In how many days a midnight first changes something that is compared or shown, `UNCHANGING` if none does."""
-        nearest = UNCHANGING
-        for ring in self.days:
-            if ring[self.today % DAYS]:
-                return 1
-            for age in range(1, DAYS):
-                if ring[(self.today - age) % DAYS]:
-                    nearest = min(nearest, next((edge - age for edge in EDGES if edge > age), UNCHANGING))
-        if nearest > 1 and any(self.weeks[CORE]):
-            nearest = min(nearest, 7 - (self.today + 3) % 7)
-        return nearest
+        today, ring = self.today, self.days[USAGE]  # no measure counts a day on which usage counts nothing
+        if any(ring[(today - age) % DAYS] for age in LAST_AGES):
+            return 1
+        nearest = min((STEPS[age] for age in range(DAYS) if ring[(today - age) % DAYS]), default=UNCHANGING)
+        return min(nearest, 7 - (today + 3) % 7) if any(self.weeks[CORE]) else nearest
