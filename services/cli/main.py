@@ -6,24 +6,25 @@ import importlib
 
 import click
 
-# command -> "module:attribute". A module is imported on use, so that `ebbtide backtest` needs no Kafka client.
+# command -> ("module:attribute", one line of help). A module is imported on use, so that `ebbtide backtest` needs no
+# Kafka client, and `ebbtide --help` needs none of them.
 COMMANDS = {
-    "up": "services.cli.stack:up",
-    "down": "services.cli.stack:down",
-    "status": "services.cli.stack:status",
-    "run": "services.cli.stack:run",
-    "doctor": "services.cli.config:doctor",
-    "check-config": "services.cli.config:check_config",
-    "demo": "services.cli.demo:demo",
-    "simulate": "services.cli.simulate:simulate",
-    "backtest": "services.cli.backtest:backtest",
-    "replay": "services.cli.replay:replay",
-    "topics": "services.cli.topics:topics",
-    "db": "services.cli.db:db",
-    "keys": "services.cli.keys:keys",
-    "catalogue": "services.cli.catalogue:catalogue",
-    "dead-letters": "services.cli.dead_letters:dead_letters",
-    "serve": "services.cli.serve:serve",
+    "up": ("services.cli.stack:up", "Start everything on this machine."),
+    "down": ("services.cli.stack:down", "End everything that was started."),
+    "status": ("services.cli.stack:status", "What runs, where, and whether it is ready."),
+    "run": ("services.cli.stack:run", "Start everything, with the demo, until Ctrl-C."),
+    "doctor": ("services.cli.config:doctor", "Check this machine, the broker, the database and the services."),
+    "check-config": ("services.cli.config:check_config", "Check every setting, and tell all mistakes at once."),
+    "demo": ("services.cli.demo:demo", "Replay a year of invented customers, then send live events."),
+    "simulate": ("services.cli.simulate:simulate", "Invent customers and write their events to a file."),
+    "backtest": ("services.cli.backtest:backtest", "Print the signals that recorded events give."),
+    "replay": ("services.cli.replay:replay", "Send recorded events through the topics."),
+    "topics": ("services.cli.topics:topics", "Make and verify the topics."),
+    "db": ("services.cli.db:db", "Make and migrate the database."),
+    "keys": ("services.cli.keys:keys", "Create, list and revoke keys."),
+    "catalogue": ("services.cli.catalogue:catalogue", "The signals in force."),
+    "dead-letters": ("services.cli.dead_letters:dead_letters", "List and replay refused records."),
+    "serve": ("services.cli.serve:serve", "Run one process of the service."),
 }
 
 
@@ -34,13 +35,16 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        target = COMMANDS.get(cmd_name)
-        if target is None:
+        if cmd_name not in COMMANDS:
             return None
-        module, attribute = target.split(":")
+        module, attribute = COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,18 +9,19 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 import schemas.db.migrations
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+# Alembic is imported where migrations are run or named: half a second that only those who need it pay.
 
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 15.0
@@ -89,6 +90,8 @@ def _milliseconds(seconds: float) -> str:
 
 def alembic_config() -> Config:
     """Alembic's configuration: the migrations that ship with `schemas`."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(schemas.db.migrations.__file__).parent))
     return config
@@ -96,6 +99,8 @@ def alembic_config() -> Config:
 
 def head() -> str:
     """The newest migration of this version of the code."""
+    from alembic.script import ScriptDirectory
+
     revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
     assert revision is not None
     return revision
@@ -118,6 +123,8 @@ async def upgrade(
     Waits at most `wait_s` for a server that is starting. `told` hears what is being waited for, once.
     Raises DatabaseError when the server stays away, refuses us, or a lock is held too long.
     """
+    from alembic.runtime.migration import MigrationContext
+
     deadline = time.monotonic() + wait_s
     await _wait_and_create(url, deadline, told)
     engine = create_engine(url, process="migrate", pool_size=1, statement_timeout_s=900)
@@ -141,6 +148,8 @@ async def upgrade(
 
 
 def _run_upgrade(connection: Connection) -> None:
+    from alembic import command
+
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
