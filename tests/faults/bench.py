@@ -282,10 +282,14 @@ def committed(bootstrap: str, app_id: str) -> int:
 def states(bootstrap: str, app_id: str) -> dict[str, double.Account]:
     """The accounts as the changelog has them. AssertionError when an account is in two partitions."""
     latest: dict[tuple[int, bytes], bytes] = {}
+    newest: dict[int, int] = {}
     for message in read(bootstrap, f"{app_id}-state-changelog"):
-        place = (message.partition(), message.key())
-        if place not in latest or double.epoch_of(message.value()) >= double.epoch_of(latest[place]):
-            latest[place] = message.value()
+        number = message.partition()
+        said = dict(message.headers() or ()).get("epoch")
+        epoch = double.epoch_of(message.value()) if said is None else int(said)
+        if epoch >= newest.get(number, 0):  # else a worker wrote it that had lost the partition
+            newest[number] = epoch
+            latest[number, message.key()] = message.value()
     accounts: dict[str, double.Account] = {}
     for (_, key), value in latest.items():
         if key != double.OWN:

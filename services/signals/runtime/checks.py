@@ -9,6 +9,25 @@ class TopicsMismatch(Exception):
     """Input topics or changelog do not have the same number of partitions. The message says what to do."""
 
 
+class InputCut(Exception):
+    """State was concluded from records that the input topics no longer have room for. The message says what to do."""
+
+
+def not_cut(applied: Mapping[tuple[str, int], int], ends: Mapping[tuple[str, int], int]) -> None:
+    """Every applied position lies before the end of its topic-partition; else new records would pass for old ones.
+
+    `applied` are the offsets applied last, `ends` the next offsets. Raises InputCut naming the first that does not.
+    """
+    for (topic, partition), offset in applied.items():
+        end = ends.get((topic, partition))
+        if end is not None and offset >= end:
+            raise InputCut(
+                f"{topic}-{partition} ends at offset {end}, and the state has applied offset {offset}: the topic was made "
+                "again or lost its end. New records there would be skipped as old ones. Set EBBTIDE_ENGINE_APP_ID to a "
+                "new name and run `ebbtide topics apply`: the engine then reads what the topics hold from the beginning"
+            )
+
+
 def copartitioned(counts: Mapping[str, int], topics: Sequence[str]) -> int:
     """The one partition count that all `topics` have. Raises TopicsMismatch naming each topic's count."""
     found = {counts[topic] for topic in topics}

@@ -59,6 +59,7 @@ class Failed(Exception):
 EXPECTED: Final = (
     Failed,
     checks.TopicsMismatch,
+    checks.InputCut,
     kafka.UnknownTopic,
     kafka.BrokerUnreachable,
     slots.NoSlot,
@@ -145,6 +146,7 @@ class Process:
                     failpoints,
                     generation=lambda: int(app.consumer_generation_id),
                     recovered=lambda: next(iter(app.tables.values())),
+                    ends=lambda: app.source.ends(),
                 )
 
             worker: Worker | None = None

@@ -75,6 +75,10 @@ class SourceConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._book()
+
+    def _book(self) -> None:
+        """Begin the bookkeeping: nothing is fetched, nothing expected."""
         self.input_topics: tuple[str, ...] = self._engine_app.input_topics
         self.epoch = 0
         self.holes: dict[tuple[str, int, int], int] = {}
@@ -152,6 +156,12 @@ class SourceConsumer(driver.Consumer):
         state = self._state_of(TP(topic, partition))
         mark = None if state is None else state.highwater
         return None if mark is None else max(0, mark - applied - 1)
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        """The next offset of every input topic-partition of this worker, asked of the broker."""
+        own = [TopicPartition(tp.topic, tp.partition) for tp in self.assignment() if self._is_input(tp)]
+        found = await self._thread.highwaters(*own) if own else {}
+        return {(tp.topic, tp.partition): end for tp, end in found.items()}
 
     def took(self, topic: str, partition: int, records: int) -> None:
         """`records` fetched records left the queues; a paused partition with room again is resumed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -17,6 +17,7 @@ import structlog
 from schemas.codec import Refusal
 from schemas.envelope import Event
 from services.common import metrics
+from services.signals.runtime import checks
 from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
@@ -100,6 +101,7 @@ class Worker:
         *,
         generation: Callable[[], int],
         recovered: Callable[[], Recovered],
+        ends: Callable[[], Awaitable[Mapping[tuple[str, int], int]]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.engines: dict[int, PartitionEngineLike] = {}
@@ -112,6 +114,7 @@ class Worker:
         self._reach = failpoints.reach
         self._generation = generation
         self._recovered = recovered
+        self._ends = ends
         self._monotonic = monotonic
         self._epochs: dict[int, int] = {}
         self._busy: set[int] = set()
@@ -132,6 +135,7 @@ class Worker:
         started = self._monotonic()
         generation = self._generation()
         self._publisher.opened({number: recovered.log_end(number) for number in numbers})
+        ends = await self._ends()
         engines: dict[int, PartitionEngineLike] = {}
         for number in numbers:
             store = self._stores[number]
@@ -144,6 +148,8 @@ class Worker:
                 refused.clear()
             engine = engines[number] = self._make_engine(number, store)
             engine.restore()
+            applied = zip(self._topics, engine.applied, strict=True)
+            checks.not_cut({(topic, number): offset for topic, offset in applied}, ends)
             self._busy.add(number)
             for kind, values in engine.counters.items():
                 for topic, value in enumerate(values):
