@@ -11,7 +11,7 @@ import pytest
 import rocksdict
 
 from services.signals.runtime import stores
-from services.signals.runtime.checks import TopicsMismatch, copartitioned
+from services.signals.runtime.checks import InputCut, TopicsMismatch, copartitioned, not_cut
 from services.signals.runtime.fence import Fence, next_epoch
 from services.signals.runtime.poison import PoisonLog
 from services.signals.runtime.quiet import OncePer
@@ -178,3 +178,9 @@ def test_a_repeated_library_line_is_said_once_in_a_while() -> None:
     assert [said("services.x", "ours") for _ in range(3)] == ["ours"] * 3
     now[0] = 31.0
     assert said("aiokafka", "connect to %s failed", "a:1") == "connect to a:1 failed (5 more like it since)"
+
+
+def test_state_past_the_end_of_its_input_is_refused_with_what_to_do() -> None:
+    not_cut({("usage", 0): -1, ("usage", 1): 9}, {("usage", 0): 0, ("usage", 1): 10})
+    with pytest.raises(InputCut, match=r"usage-1 ends at offset 9.*applied offset 9.*EBBTIDE_ENGINE_APP_ID"):
+        not_cut({("usage", 1): 9}, {("usage", 1): 9})
