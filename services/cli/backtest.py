@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -24,7 +25,9 @@ from services.signals.core.transitions import encode
 @click.option("--signals", default="", help="print only these signals, separated by commas; all are still judged")
 @click.option("--until", type=click.DateTime(formats=["%Y-%m-%d"]), help="end with the midnight that ends this day")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="write transitions.ndjson and summary.json there"
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="also write transitions.ndjson and summary.json there",
 )
 def backtest(
     files: tuple[Path, ...], overrides: Path | None, signals: str, until: dt.datetime | None, out: Path | None
@@ -44,23 +47,25 @@ def backtest(
         raise click.UsageError(f"--signals: no such signal: {', '.join(unknown)}. There are: {known}")
     run = Backtest(catalogue, until=until.date() if until else None, run_start_us=int(time.time() * 1e6))
     counts: dict[str, int] = {}
-    target = sys.stdout.buffer
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        target = (out / "transitions.ndjson").open("wb")
     try:
-        for change in run.run(recording.merge([recording.read(path) for path in files])):
-            if wanted and change.data.signal not in wanted:
-                continue
-            name = f"{change.data.signal} {change.type.removeprefix('signal.')}"
-            counts[name] = counts.get(name, 0) + 1
-            target.write(encode(change) + b"\n")
+        with ExitStack() as stack:
+            targets = [sys.stdout.buffer]
+            if out is not None:
+                out.mkdir(parents=True, exist_ok=True)
+                targets.append(stack.enter_context((out / "transitions.ndjson").open("wb")))
+            for change in run.run(recording.merge([recording.read(path) for path in files])):
+                if wanted and change.data.signal not in wanted:
+                    continue
+                name = f"{change.data.signal} {change.type.removeprefix('signal.')}"
+                counts[name] = counts.get(name, 0) + 1
+                line = encode(change) + b"\n"
+                for target in targets:
+                    target.write(line)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # the reader has enough: click ends quietly
     except OSError as error:
         raise click.ClickException(str(error)) from error
-    finally:
-        if out is not None:
-            target.close()
-    target.flush() if out is None else None
     if out is not None:
         summary = {"transitions": dict(sorted(counts.items())), "refused": dict(run.refused), **run.counts}
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
