@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 
 from services.common import db, keys
+from services.common.kafka import end_offsets
 from tests.conftest import clean_environment
 from tests.harness import Service, ebbtide, free_ports, start_service
 
@@ -24,12 +25,13 @@ def read_topic(bootstrap: str, topic: str) -> list[Any]:
     """Every record of a topic, by partition and offset."""
 
     async def read() -> list[Any]:
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, enable_auto_commit=False)
+        # Asked of the broker: a consumer's own list of a topic that was just made anew may still be empty.
+        ends = await end_offsets(bootstrap, [topic])
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
         await consumer.start()
         try:
-            partitions = consumer.assignment()
-            ends = await consumer.end_offsets(partitions)
-            await consumer.seek_to_beginning(*partitions)
+            consumer.assign(list(ends))
+            await consumer.seek_to_beginning(*ends)
             records: list[Any] = []
             while any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 for batch in (await consumer.getmany(timeout_ms=200)).values():
