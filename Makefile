@@ -6,6 +6,10 @@ BIN := .venv/bin
 SYNCED := .venv/.synced
 SDK_NODE := tests/contract/sdk_node
 
+# The machine's own certificates, so that a company's proxy is trusted where the machine trusts it. (Older uv: NATIVE_TLS.)
+export UV_SYSTEM_CERTS := true
+export UV_NATIVE_TLS := true
+
 .PHONY: run test lint sdk faults bench clean
 
 run: $(SYNCED)
