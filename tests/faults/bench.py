@@ -227,7 +227,7 @@ class Group:
         started = time.monotonic()
         self.processes[name].send_signal(signal.SIGTERM)
         code = self.processes[name].wait(within)
-        assert code == 0, self.log(name)
+        assert code == 0, f"exit code {code}\n{self.log(name)}"
         return time.monotonic() - started
 
     def log(self, name: str) -> str:
@@ -247,7 +247,15 @@ class Group:
 
 def read(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> list[Any]:
     """Every record of a topic as it stands now, by partition and offset."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": uuid.uuid4().hex,
+            "enable.auto.commit": False,
+            # The next partition is not read before the broker has answered the last, empty fetch of this one.
+            "fetch.wait.max.ms": 10,
+        }
+    )
     try:
         found: list[Any] = []
         for number in range(partitions):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from services.signals.runtime.failpoints import VARIABLE
+from services.signals.runtime.failpoints import PLACES, VARIABLE
 from tests.faults import bench
 from tests.harness import wait_for
-from tests.integration.test_runtime import assert_exact, group, settle
+from tests.integration.test_runtime import assert_exact, crash_at, group, settle
 
 __all__ = ["group"]  # the fixture
 
@@ -36,6 +36,7 @@ def test_three_workers_killed_ended_and_started_at_random_under_load(group: benc
             if chance.random() < 0.6:
                 group.kill(name)
             else:
+                group.ready(name)  # while it still loads its code, SIGTERM just ends it
                 group.terminate(name)
             time.sleep(chance.uniform(0, 2))
             group.start(name, ready=False)
@@ -45,6 +46,10 @@ def test_three_workers_killed_ended_and_started_at_random_under_load(group: benc
         group.ready(name)
     settle(group, sent, within=90)
     assert_exact(group)
+
+
+def test_a_crash_at_every_place_repeats_and_changes_nothing(group: bench.Group) -> None:
+    crash_at(group, PLACES)
 
 
 @pytest.mark.parametrize("place", ["before-dead-letters", "state-sent"])
