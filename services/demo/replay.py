@@ -12,7 +12,6 @@ takes the recording's time for the time; a run that was killed is closed by `fin
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -252,9 +251,7 @@ async def replay(
             complete = True
         await sender.settle()
     finally:
-        reporter.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reporter
+        await _end(reporter)
         try:
             if complete or not stay_open:
                 await _close(sender, tails, clock, say)
@@ -310,6 +307,21 @@ async def _partitions(settings: Settings) -> dict[str, int]:
             f"the input topics have different numbers of partitions ({shown}); see `ebbtide topics check`"
         )
     return {topic: counts[topic] for topic in INPUT_TOPICS}
+
+
+async def _end(task: asyncio.Task[None], patience: int = 20) -> None:
+    """Cancel a task that only shows progress until it has ended; at most for some seconds.
+
+    aiokafka's stop() now and then swallows a cancellation: awaiting the task after one cancel() hung the whole replay
+    with everything sent but the closing ticks.
+    """
+    for _ in range(patience):
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.25)
+        if task.done():
+            break
+    if task.done() and not task.cancelled():
+        task.exception()  # taken, so that asyncio does not report it: what it could not show is not worth a failure
 
 
 def _closed(tail: Tail) -> bool:
