@@ -67,7 +67,10 @@ def node_modules() -> None:
         return
     assert shutil.which("npm"), "node 20 with npm is needed for the Node SDKs"
     subprocess.run(
-        ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, check=True, capture_output=True
+        ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
 
 
