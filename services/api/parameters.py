@@ -91,7 +91,6 @@ class SignalsOfAccount(Page):
 class SignalFilter(SignalsOfAccount):
     """Which signals, newest `opened_at` first."""
 
-    status: Annotated[Literal["open", "cleared", "all"], Field("open", description="open, cleared or all")]
     account: Annotated[Text | None, Field(None, description="account id")]
     tier: Annotated[Tier | None, Field(None, description="tier of the account now")]
     csm: Annotated[Text | None, Field(None, description="customer success manager of the account now")]

@@ -73,7 +73,7 @@ def show_the_way(config: Settings, made: LocalKeys, say: Say, stop: threading.Ev
         count = _signals(f"{api}/v1/signals?limit=1", made.api_key)
         if count:
             say(f"first signals are there, {time.monotonic() - since:.0f} s after everything was ready:")
-            say(f"       curl -s -H 'Authorization: Bearer {made.api_key}' '{api}/v1/signals?limit=5'")
+            say(f"       curl -s -H 'Authorization: Bearer {made.api_key}' '{api}/v1/signals?status=open&limit=5'")
             return
 
 

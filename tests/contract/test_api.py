@@ -354,7 +354,8 @@ def test_pages_of_signals_hold_each_once_newest_first_and_filters_filter(api: Ap
     everything = api.every("/v1/signals", status="all", limit=11)
     assert len(everything) == 180
     assert everything == sorted(everything, key=lambda s: (s["opened_at"], s["episode_id"]), reverse=True)
-    assert api.every("/v1/signals") == [s for s in everything if s["status"] == "open"]
+    assert api.every("/v1/signals", limit=11) == everything
+    assert api.every("/v1/signals", status="open") == [s for s in everything if s["status"] == "open"]
     middle = everything[90]["opened_at"]
     for name, value, keep in [
         ("status", "cleared", lambda s: s["cleared_at"] is not None),

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/signals", tags=["signals"], dependencies=[Depends
 
 @router.get("", responses={200: {"model": answers.SignalPage}})
 async def list_signals(request: Request, wanted: Annotated[SignalFilter, Query()]) -> Response:
-    """Signals of all accounts, the open ones unless `status` says otherwise, newest `opened_at` first."""
+    """Signals of all accounts, open and cleared unless `status` says which, newest `opened_at` first."""
     async with Connection(request) as connection:
         found, cursor = await queries.signals(connection, wanted)
     return answer(page([answers.signal_item(signal) for signal in found], cursor))
