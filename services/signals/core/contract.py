@@ -62,12 +62,11 @@ class Profile(Struct, array_like=True):
         return None if day is None else day - day_of(now)
 
     def renew(self, months: int | None, mrr: str | None, at: int) -> None:
-        """Move the renewal date, and the contract's end where it is known, by the new term."""
-        for name in ("renewal_date", "contract_end"):
-            text = self.fields.get(name)
-            if text:
-                day = add_months(day_of_date(dt.date.fromisoformat(text)), months or DEFAULT_TERM_MONTHS)
-                self.fields[name] = date_of(day).isoformat()
-                self.set_at[name] = max(at, self.set_at.get(name, at))
+        """Move the renewal date by the new term. A date that was stated after the renewal stands as it is."""
+        name = "renewal_date" if self.fields.get("renewal_date") else "contract_end"
+        text = self.fields.get(name)
+        if text and at >= self.set_at.get(name, at):
+            moved = add_months(day_of_date(dt.date.fromisoformat(text)), months or DEFAULT_TERM_MONTHS)
+            self.put("renewal_date", date_of(moved).isoformat(), at)
         if mrr is not None:
             self.put("mrr", mrr, at)
