@@ -275,7 +275,7 @@ def account_updated(account: Account, event: Event, at: int, records: Records) -
     for name in data.__struct_fields__:
         value = getattr(data, name)
         if value is not UNSET and profile.put(name, _plain(value), at):
-            account.profile_changed = True
+            account.health_urgent = True
     return Fact.PROFILE
 
 
@@ -328,7 +328,7 @@ def renewed(account: Account, event: Event, at: int, records: Records) -> int:
     hot.renewals += 1
     if at >= hot.churn_known_at:
         hot.churned, hot.churn_known_at = False, at
-    account.profile_changed = True
+    account.health_urgent = True
     return Fact.PROFILE | Fact.CONTRACT
 
 
@@ -337,7 +337,7 @@ def churned(account: Account, event: Event, at: int, records: Records) -> int:
     hot = account.hot
     if at >= hot.churn_known_at:
         hot.churned, hot.churn_known_at = True, at
-        account.profile_changed = True
+        account.health_urgent = True
     return 0
 
 

@@ -19,12 +19,12 @@ from schemas.envelope import Event
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
 from services.signals.core.codec import PartitionState, StateError
-from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
+from services.signals.core.days import HOUR_US, NEVER, day_of, week_of
 from services.signals.core.engine import Engine
 from services.signals.core.health import health
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.signal import Catalogue
-from services.signals.core.state import Account, Hot, IdChunk, fresh_account
+from services.signals.core.state import Account, IdChunk, fresh_account
 from services.signals.core.windows import WEEKS
 
 OWN_KEY: Final = codec.PARTITION
@@ -276,8 +276,6 @@ class PartitionEngine:
             self._erase(account)
         else:
             self._engine.apply(account, event, at)
-        if account.profile_changed:
-            account.health_urgent = True
         state.applied_count[topic] += 1
 
     def _reread(self, key: bytes | None) -> None:
@@ -590,7 +588,7 @@ class PartitionEngine:
         historical = self._engine.historical
         record = health(account, historical=historical, all_days=account.health_urgent and not historical)
         effects.health.append((account.key, _encode_json(record)))
-        account.health_urgent = account.profile_changed = False
+        account.health_urgent = False
         account.health_published = True
         self._health_at[account.key] = now_s
         self._health_waiting.pop(account.key, None)
@@ -609,4 +607,4 @@ class PartitionEngine:
 SUB_KINDS: Final = (codec.USER, codec.TICKET, codec.INVOICE, codec.IDS)
 epoch_of = codec.epoch_of
 
-__all__ = ["DAY_US", "DeadLetter", "Effects", "Hot", "PartitionEngine", "StateError", "StateStore", "epoch_of"]
+__all__ = ["DeadLetter", "Effects", "PartitionEngine", "StateError", "StateStore", "epoch_of"]

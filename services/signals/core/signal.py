@@ -106,7 +106,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     `raises` says whether to open (a Finding) or not (None); `escalates` whether an open episode got worse; `clears` why
     an open episode ends (a word) or None; `observe` may add to the episode's frozen data while it is open; `due` is the
     next instant in µs, 0 for none, at which time alone may change any of these (a midnight needs naming only where
-    nothing but its date matters: an account whose windows are empty is not woken for the others);
+    nothing but its date matters: an account sleeps through midnights at which no window changes);
     `describe` is one sentence with number, window and baseline, and the evidence behind it.
     """
 

@@ -96,7 +96,6 @@ class Account:
         "invoices",
         "key",
         "new_ids",
-        "profile_changed",
         "tickets",
         "user_heap",
         "users",
@@ -120,7 +119,6 @@ class Account:
         self.fresh = False
         self.health_urgent = False
         self.health_published = False
-        self.profile_changed = False
 
     def next_due(self) -> int:
         """The earliest instant at which time alone can change this account: a midnight, a deadline, a user's deadline."""
