@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.core.activity import LOW_ADOPTION, WINDOW
 from services.signals.core.days import DAY_US
 
 
@@ -28,12 +29,18 @@ def _clears(c: Context) -> str | None:
 
 
 def _due(c: Context) -> int:
+    """The midnight that would complete the low days if nobody became active before it."""
     hot = c.account.hot
-    if c.episode is not None or hot.low_adoption_since < 0:
+    seats = hot.profile.seats
+    if c.episode is not None or not seats:
         return 0
+    since = hot.low_adoption_since
+    if since < 0:
+        activity = hot.activity
+        ahead = next((n for n in range(WINDOW) if activity.in_28_ahead(n) / seats < LOW_ADOPTION), WINDOW)
+        since = c.today + ahead
     tenured = hot.profile.tenure_start(hot.first_event) + c.p["tenure_days"] * DAY_US
-    day = max(hot.low_adoption_since + c.p["low_days"], -(-tenured // DAY_US))
-    return int(day * DAY_US)
+    return int(max(since + c.p["low_days"], -(-tenured // DAY_US), c.today + 1) * DAY_US)
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -67,7 +74,8 @@ SIGNAL = Signal(
         "Clears at 0.6 with today included."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
-    reads=Fact.DAY | Fact.ACTIVE | Fact.PROFILE,
+    reads=Fact.PROFILE,
+    reads_open=Fact.ACTIVE,
     inputs=("usage.feature_used", "usage.page_viewed", "usage.logged_in", "account.updated"),
     action=Action(
         title="Plan the roll-out to the people who have a licence and never started",

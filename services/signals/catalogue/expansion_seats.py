@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.core.days import DAY_US
 
 
 def _share(c: Context) -> float:
@@ -23,6 +24,13 @@ def _clears(c: Context) -> str | None:
     if not profile.per_seat:
         return "not_applicable"
     return "below_threshold" if _share(c) < c.p["clear_at"] else None
+
+
+def _due(c: Context) -> int:
+    """Open: the next midnight at which somebody leaves the 28 days."""
+    if c.episode is None:
+        return 0
+    return int((c.today + (c.account.hot.activity.next_change() or 1)) * DAY_US)
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -54,7 +62,7 @@ SIGNAL = Signal(
         "goals are tracked, only after value was reached once. Clears below 0.7."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17, law 7",
-    reads=Fact.ACTIVE | Fact.PROFILE | Fact.VALUE | Fact.DAY,
+    reads=Fact.ACTIVE | Fact.PROFILE | Fact.VALUE,
     inputs=("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached", "account.updated"),
     action=Action(
         title="Offer the next block of seats before the team runs out",
@@ -65,6 +73,7 @@ SIGNAL = Signal(
     thresholds={"default": {"raise_at": 0.8, "clear_at": 0.7}},
     raises=_raises,
     clears=_clears,
+    due=_due,
     describe=_describe,
 )
 

@@ -103,7 +103,7 @@ SIGNAL = Signal(
         "or churned, also when the date is put off; clears when renewed or when no such risk is open."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 8, law 9",
-    reads=Fact.RISKS | Fact.PROFILE | Fact.CONTRACT | Fact.DAY,
+    reads=Fact.RISKS | Fact.PROFILE | Fact.CONTRACT,
     inputs=("account.updated", "account.renewed"),
     action=Action(
         title="Write the rescue plan with the sponsor: what must be true to renew, by when, by whom",

@@ -21,11 +21,26 @@ def _raises(c: Context) -> Finding | None:
 def _clears(c: Context) -> str | None:
     if _now(c) >= c.p["clear_at"] * c.open.frozen["baseline"]:
         return "recovered"
-    return "new_normal" if c.now >= c.open.opened_at + c.p["new_normal_days"] * DAY_US else None
+    return "new_normal" if c.now >= _new_normal(c) else None
 
 
 def _due(c: Context) -> int:
-    return 0 if c.episode is None else c.open.opened_at + c.p["new_normal_days"] * DAY_US
+    """The next Monday where weeks could show it: the base is known for 26 weeks, and uses to come only put it off."""
+    monday = (week_of(c.today) + 1) * 7 - 3
+    if c.episode is not None:
+        return min(monday * DAY_US, _new_normal(c))
+    weeks = c.account.windows.weeks_by_age(CORE)
+    for ahead in range(1, 27):
+        base = sum(weeks[age] for age in range(27 - ahead, 31 - ahead))
+        if base >= c.p["baseline_min"]:
+            current = sum(weeks[age] for age in range(max(0, 1 - ahead), max(0, 5 - ahead)))
+            if current <= c.p["raise_at"] * base:
+                return (monday + 7 * (ahead - 1)) * DAY_US
+    return (monday + 7 * 26) * DAY_US
+
+
+def _new_normal(c: Context) -> int:
+    return int(c.open.opened_at + c.p["new_normal_days"] * DAY_US)
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -62,7 +77,7 @@ SIGNAL = Signal(
         "after 90 days as the new normal. Judged at midnights and at late events."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 16",
-    reads=Fact.DAY | Fact.LATE_USAGE,
+    reads=Fact.LATE_USAGE,
     inputs=("usage.feature_used",),
     action=Action(
         title="Review which core features fell out of use and re-train the team on them",

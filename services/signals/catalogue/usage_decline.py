@@ -27,11 +27,34 @@ def _escalates(c: Context) -> Finding | None:
 def _clears(c: Context) -> str | None:
     if c.account.windows.complete_28(USAGE) >= c.p["clear_at"] * c.open.frozen["baseline"]:
         return "recovered"
-    return "new_normal" if c.now >= c.open.opened_at + c.p["new_normal_days"] * DAY_US else None
+    return "new_normal" if c.now >= _new_normal(c) else None
+
+
+def _new_normal(c: Context) -> int:
+    return int(c.open.opened_at + c.p["new_normal_days"] * DAY_US)
 
 
 def _due(c: Context) -> int:
-    return 0 if c.episode is None else c.open.opened_at + c.p["new_normal_days"] * DAY_US
+    """Open: the next midnight. Closed: the first at which it would hold if nobody used the product any more.
+
+    Uses from today on can only put that off, until they leave the last 28 days themselves, 29 days from now.
+    """
+    today = c.today
+    if c.episode is not None:
+        return min((today + 1) * DAY_US, _new_normal(c))
+    least, share = c.p["baseline_min"], c.p["raise_at"]
+    uses = c.account.windows.by_age(USAGE, 57)
+    current, previous = sum(uses[:28]), sum(uses[28:56])
+    if not current and not previous:
+        return 0
+    if current + previous >= least:
+        for ahead in range(1, 29):
+            if previous >= least and current <= share * previous:
+                return (today + ahead) * DAY_US
+            leaving = uses[28 - ahead]
+            current -= leaving
+            previous += leaving - uses[56 - ahead]
+    return (today + 29) * DAY_US
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -68,7 +91,8 @@ SIGNAL = Signal(
         "as the new normal. Judged at midnights and at late events."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
-    reads=Fact.DAY | Fact.LATE_USAGE,
+    reads=Fact.LATE_USAGE,
+    arms=Fact.USAGE,
     inputs=("usage.feature_used",),
     action=Action(
         title="Call the account, find out what stopped, and agree on the next use",

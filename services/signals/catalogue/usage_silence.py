@@ -64,7 +64,9 @@ SIGNAL = Signal(
         "there were usage events on at least 5 distinct days. Opened at that due instant; clears on the next usage event."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 3",
-    reads=Fact.LAST_USAGE | Fact.PROFILE,
+    reads=Fact.PROFILE,
+    reads_open=Fact.LAST_USAGE,
+    arms=Fact.LAST_USAGE,
     inputs=("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached"),
     action=Action(
         title="Reach a person at the account and ask whether the product is still needed",

@@ -6,44 +6,66 @@ from typing import Final
 
 from msgspec import Struct
 
-RING: Final = 92
+KEPT_DAYS: Final = 92
+WINDOW: Final = 28
+LOW_ADOPTION: Final = 0.5
+"""Share of licences active in 28 days below which a day counts as low."""
 EARLY_US: Final = 7 * 86_400_000_000
 KEPT_VIEWS: Final = 8
 
 
 class Activity(Struct, array_like=True):
-    """How many users were last active on each of the last 92 days. `in_28` counts those of the last 28 including today."""
+    """How many users were last active on a day, by day. `in_28` counts those of the last 28 days including today."""
 
     today: int = 0
-    last_active: list[int] = []
+    last_active: dict[int, int] = {}
     in_28: int = 0
 
     def advance(self, today: int) -> None:
-        """Move to a later day."""
-        step = today - self.today
-        if step <= 0:
+        """Move to a later day. Days older than 92 are forgotten."""
+        if today <= self.today:
             return
-        if not self.last_active or step >= RING:
-            self.last_active = [0] * RING
-            self.in_28 = 0
-        else:
-            ring = self.last_active
-            for new in range(self.today + 1, today + 1):
-                self.in_28 -= ring[(new - 28) % RING]
-                ring[new % RING] = 0
+        days = self.last_active
+        if days:
+            if self.in_28:
+                for day in range(self.today + 1, today + 1) if today - self.today < WINDOW else ():
+                    self.in_28 -= days.get(day - WINDOW, 0)
+                if today - self.today >= WINDOW:
+                    self.in_28 = 0
+            if len(days) > KEPT_DAYS:
+                self.last_active = {day: users for day, users in days.items() if today - day < KEPT_DAYS}
         self.today = today
 
-    def move(self, before: int, day: int) -> None:
-        """A user last active on day `before` (-1: never) is now last active on `day`, which is later and not in the future."""
-        if before >= 0 and self.today - before < RING:
-            self.last_active[before % RING] -= 1
-            if self.today - before < 28:
-                self.in_28 -= 1
-        if self.today - day < RING:
-            self.last_active[day % RING] += 1
-            if self.today - day < 28:
-                self.in_28 += 1
+    def move(self, before: int, day: int) -> bool:
+        """A user last active on day `before` (-1: never) is now last active on `day`, which is later and not in the future.
+
+        True when this changed how many were active in the last 28 days.
+        """
+        days, today = self.last_active, self.today
+        change = 0
+        if before >= 0 and today - before < KEPT_DAYS:
+            left = days[before] - 1
+            if left:
+                days[before] = left
+            else:
+                del days[before]
+            if today - before < WINDOW:
+                change = -1
+        if today - day < KEPT_DAYS:
+            days[day] = days.get(day, 0) + 1
+            if today - day < WINDOW:
+                change += 1
+        self.in_28 += change
+        return change != 0
 
     def next_change(self) -> int:
         """In how many days a midnight first changes `in_28`, 0 if none does."""
-        return next((28 - age for age in range(27, -1, -1) if self.last_active[(self.today - age) % RING]), 0)
+        if not self.in_28:
+            return 0
+        oldest = self.today - WINDOW
+        return min(day for day in self.last_active if day > oldest) - oldest
+
+    def in_28_ahead(self, ahead: int) -> int:
+        """What `in_28` will be `ahead` days from today if nobody is active any more."""
+        first = self.today + ahead - WINDOW
+        return sum(users for day, users in self.last_active.items() if day > first)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from schemas.envelope import Event
+from schemas.events import EVENT_TYPES
 from schemas.events.accounts import AccountUpdated, Contact, Renewed
 from schemas.events.engagement import Survey
 from schemas.events.invoices import InvoiceIssued, InvoicePayment, InvoiceReduced
@@ -21,7 +22,7 @@ from schemas.events.tickets import TicketOpened, TicketStep, TicketUpdated
 from schemas.events.usage import FeatureUsed, LoggedIn, PageViewed, ValueReached
 from services.signals.core.activity import EARLY_US, KEPT_VIEWS
 from services.signals.core.contacts import MAX_CONTACTS
-from services.signals.core.days import day_of, day_of_date
+from services.signals.core.days import DAY_US, day_of_date
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.signal import Fact
 from services.signals.core.state import MAX_OPEN_INVOICES, MAX_OPEN_TICKETS, OPENINGS_KEPT_US, Account
@@ -36,7 +37,13 @@ class Records(Protocol):
     """Sub-records of the account under work, loaded when touched."""
 
     def user(self, account: Account, user_id: str) -> User:
-        """The user's record, a new one if there is none. It will be stored."""
+        """The user's record, a new one if there is none."""
+
+    def changed(self, account: Account, user_id: str) -> None:
+        """The user's record, which `user` gave, was changed and is to be stored."""
+
+    def active(self, account: Account, user_id: str, day: int) -> int:
+        """Note that a user was active on a day. The user's last active day before, -1 for none; `day` may be older."""
 
     def ticket(self, account: Account, ticket_id: str) -> Ticket | None:
         """The ticket, open or not."""
@@ -54,17 +61,17 @@ def _used(account: Account, user_id: str | None, at: int, records: Records) -> i
     facts = 0
     if at > hot.last_usage:
         hot.last_usage = at
-        facts |= Fact.LAST_USAGE
-    day = day_of(at)
+        facts = Fact.LAST_USAGE
+    day = at // DAY_US
     if len(hot.usage_days) < 5 and day not in hot.usage_days:
-        hot.usage_days = [*hot.usage_days, day]
-        facts |= Fact.LAST_USAGE
+        hot.usage_days.append(day)
+        facts = Fact.LAST_USAGE
     if user_id is not None:
-        user = records.user(account, user_id)
-        if day > user.last_active_day:
-            hot.activity.move(user.last_active_day, day)
-            user.last_active_day = day
-            facts |= Fact.ACTIVE
+        before = hot.users_active.get(user_id)
+        if before is None or day > before:
+            before = records.active(account, user_id, day)
+            if day > before and hot.activity.move(before, day):
+                facts |= Fact.ACTIVE
     return facts
 
 
@@ -74,11 +81,16 @@ def feature_used(account: Account, event: Event, at: int, records: Records) -> i
     if data.environment is not None and data.environment != PRODUCTION:
         return 0
     facts = _used(account, data.user, at, records) | Fact.USAGE
-    day, windows = day_of(at), account.windows
-    windows.add(USAGE, day, data.count)
-    if data.core:
-        windows.add(CORE, day, data.count)
-    if day < windows.today:
+    day, windows = at // DAY_US, account.windows
+    if day == windows.today:
+        now = windows.now
+        now[USAGE] += data.count
+        if data.core:
+            now[CORE] += data.count
+    else:
+        windows.add(USAGE, day, data.count)
+        if data.core:
+            windows.add(CORE, day, data.count)
         facts |= Fact.LATE_USAGE
     changed = account.hot.changed_days
     if day not in changed:
@@ -95,6 +107,7 @@ def page_viewed(account: Account, event: Event, at: int, records: Records) -> in
     if user.first_login >= 0 and user.first_login <= at < user.first_login + EARLY_US:
         user.early_views += 1
     user.views_at = sorted([*user.views_at, at])[-KEPT_VIEWS:]
+    records.changed(account, data.user)
     return facts | Fact.USER
 
 
@@ -108,6 +121,7 @@ def logged_in(account: Account, event: Event, at: int, records: Records) -> int:
         user.first_login = at
         user.login_event = event.id
         user.early_views = sum(at <= viewed < at + EARLY_US for viewed in user.views_at)
+    records.changed(account, data.user)
     return facts | Fact.USER
 
 
@@ -272,11 +286,12 @@ def account_updated(account: Account, event: Event, at: int, records: Records) -
     """Sets the fields that are there; null clears one."""
     data: AccountUpdated = event.data
     profile = account.hot.profile
+    tier = profile.tier
     for name in data.__struct_fields__:
         value = getattr(data, name)
         if value is not UNSET and profile.put(name, _plain(value), at):
             account.health_urgent = True
-    return Fact.PROFILE
+    return Fact.PROFILE if profile.tier == tier else Fact.PROFILE | Fact.TIER
 
 
 def _plain(value: Any) -> Any:
@@ -351,6 +366,7 @@ def survey_answered(account: Account, event: Event, at: int, records: Records) -
         return 0
     user.answered = [*user.answered, data.survey_id]
     user.nps = sorted([*user.nps, (at, data.score, event.id)], key=lambda answer: answer[0])[-KEPT_ANSWERS:]
+    records.changed(account, data.user or "")
     return Fact.SURVEY
 
 
@@ -359,7 +375,7 @@ def known(account: Account, event: Event, at: int, records: Records) -> int:
     return 0
 
 
-HANDLERS: dict[str, Handler] = {
+_BY_TYPE: dict[str, Handler] = {
     "usage.feature_used": feature_used,
     "usage.page_viewed": page_viewed,
     "usage.logged_in": logged_in,
@@ -388,4 +404,5 @@ HANDLERS: dict[str, Handler] = {
     "account.churned": churned,
     "survey.answered": survey_answered,
 }
-"""By event type. A type that is not here is accepted and changes nothing yet."""
+HANDLERS: dict[type[Event], Handler] = {EVENT_TYPES[name].event: handler for name, handler in _BY_TYPE.items()}
+"""By event class. A type that is not here is accepted and changes nothing yet."""

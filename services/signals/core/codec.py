@@ -7,17 +7,21 @@ version is decoded by that version's reader; of a newer one, or of none, it is r
 from __future__ import annotations
 
 import struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
 
-from services.signals.core.days import DAY_US, NEVER, week_of
+from services.signals.core import codec_1
+from services.signals.core.days import NEVER
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.state import Account, Hot
-from services.signals.core.windows import DAYS, MEASURES, WEEKS, Windows
+from services.signals.core.windows import MEASURES, Windows
 
-VERSION: Final = 1
+VERSION: Final = 2
+OLDEST: Final = 1
+"""The oldest format that is read."""
+ID_BYTES: Final = 8
 HEADER: Final = struct.Struct("<BBIQq")
 
 PARTITION: Final = b"p"
@@ -51,23 +55,24 @@ class PartitionState(Struct, array_like=True):
     unchecked: list[int] = []
     dead_by_reason: dict[str, int] = {}
     historical_until: int = 0  # the clock that historical ticks reached
+    catalogue: str = ""  # the rules that every account's deadlines were named by
 
 
 class History(Struct, array_like=True):
-    """Buckets of days and weeks per measure."""
+    """Buckets of complete days, and weeks, per measure; None where nothing was counted."""
 
     today: int
-    days: list[list[int]]
-    weeks: list[list[int]]
+    days: list[list[int] | None]
+    weeks: list[list[int] | None]
 
 
 _hot: Final = msgspec.msgpack.Decoder(Hot).decode
 _history: Final = msgspec.msgpack.Decoder(History).decode
-_partition: Final = msgspec.msgpack.Decoder(PartitionState).decode
-_user: Final = msgspec.msgpack.Decoder(User).decode
-_ticket: Final = msgspec.msgpack.Decoder(Ticket).decode
-_invoice: Final = msgspec.msgpack.Decoder(Invoice).decode
-_ids: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
+_PARTITION: Final = (msgspec.msgpack.Decoder(PartitionState).decode,)
+_USER: Final = (msgspec.msgpack.Decoder(User).decode,)
+_TICKET: Final = (msgspec.msgpack.Decoder(Ticket).decode,)
+_INVOICE: Final = (msgspec.msgpack.Decoder(Invoice).decode,)
+_IDS: Final = (codec_1.read_ids, msgspec.msgpack.Decoder(dict[int, bytes]).decode)
 
 
 def sub_key(kind: bytes, account: bytes, name: str) -> bytes:
@@ -96,24 +101,30 @@ def _encode(kind: bytes, epoch: int, effect: int, due: int, body: Any) -> bytes:
     return HEADER.pack(VERSION, kind[0], epoch, effect, due) + _pack(body)
 
 
-def body_of(key: bytes, value: bytes) -> memoryview:
-    """The body of a record that this code can read. Raises StateError for any other."""
+def body_of(key: bytes, value: bytes) -> tuple[int, memoryview]:
+    """Format and body of a record that this code can read. Raises StateError for any other."""
     if len(value) < HEADER.size:
         raise StateError(f"state record {key!r} has {len(value)} bytes: it is cut off; restore the changelog topic")
     version = value[0]
-    if version != VERSION:
+    if not OLDEST <= version <= VERSION:
         raise StateError(
-            f"state record {key!r} has format {version}, this program reads up to {VERSION}: "
+            f"state record {key!r} has format {version}, this program reads {OLDEST} to {VERSION}: "
             "run the newer program, or rebuild the state by a replay"
         )
-    return memoryview(value)[HEADER.size :]
+    return version, memoryview(value)[HEADER.size :]
 
 
-def _read(decoder: Any, key: bytes, value: bytes) -> Any:
+def _read(decoders: tuple[Any, ...], key: bytes, value: bytes) -> Any:
+    """Decode with the decoder of the record's format, the oldest first; the last one holds for all later formats."""
+    version, body = body_of(key, value)
     try:
-        return decoder(body_of(key, value))
-    except msgspec.MsgspecError as error:
-        raise StateError(f"state record {key!r} cannot be read ({error}): rebuild the state by a replay") from error
+        return decoders[min(version - OLDEST, len(decoders) - 1)](body)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _unreadable(key, error) from error
+
+
+def _unreadable(key: bytes, error: Exception) -> StateError:
+    return StateError(f"state record {key!r} cannot be read ({error}): rebuild the state by a replay")
 
 
 def encode_partition(state: PartitionState, epoch: int) -> bytes:
@@ -123,23 +134,20 @@ def encode_partition(state: PartitionState, epoch: int) -> bytes:
 
 def decode_partition(key: bytes, value: bytes) -> PartitionState:
     """Read the partition's own record."""
-    state: PartitionState = _read(_partition, key, value)
+    state: PartitionState = _read(_PARTITION, key, value)
     return state
 
 
 def encode_account(account: Account, epoch: int, effect: int, due_now: bool = False) -> bytes:
-    """The account's hot record: windows' sums and running buckets are taken from the live windows."""
+    """The account's hot record; its header tells when time alone may change the account next."""
     hot, windows = account.hot, account.windows
-    hot.windows_today = windows.today
-    hot.window_sums = windows.sums
-    week = week_of(windows.today) % WEEKS
-    hot.bucket_today = [ring[windows.today % DAYS] for ring in windows.days]
-    hot.bucket_week = [ring[week] for ring in windows.weeks]
-    return _encode(ACCOUNT, epoch, effect, 0 if due_now else account.own_due(), hot)
+    hot.counts_today = windows.now
+    hot.counts_changed = windows.changed
+    return HEADER.pack(VERSION, ACCOUNT[0], epoch, effect, 0 if due_now else account.own_due()) + _pack(hot)
 
 
 def encode_history(account: Account, epoch: int, effect: int) -> bytes:
-    """The account's buckets."""
+    """The account's buckets up to yesterday."""
     windows = account.windows
     return _encode(HISTORY, epoch, effect, NEVER, History(windows.today, windows.days, windows.weeks))
 
@@ -148,26 +156,33 @@ def decode_account(
     key: bytes, value: bytes, history: bytes | None, user_heap: list[tuple[int, str]], topics: int
 ) -> Account:
     """Put an account together from its hot record and its history."""
-    hot: Hot = _read(_hot, key, value)
+    version, body = body_of(key, value)
+    past = None if history is None else body_of(HISTORY + key[1:], history)[1]
+    try:
+        hot, windows = codec_1.read_account(body, past) if version == 1 else _account(body, past)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise _unreadable(key, error) from error
+    hot.offsets.extend([-1] * (topics - len(hot.offsets)))
+    return Account(key[1:], hot, windows, user_heap)
+
+
+def _account(body: memoryview, history: memoryview | None) -> tuple[Hot, Windows]:
+    hot = _hot(body)
     windows = Windows(hot.windows_today)
     if history is not None:
-        past: History = _read(_history, key, history)
+        past = _history(history)
         windows.today = past.today
         windows.days[: len(past.days)] = past.days
         windows.weeks[: len(past.weeks)] = past.weeks
-        windows.advance(hot.windows_today)
-        windows.stale_history = False
-    if hot.window_sums:
-        windows.sums[: len(hot.window_sums)] = hot.window_sums
-        today, week = hot.windows_today % DAYS, week_of(hot.windows_today) % WEEKS
-        for measure in range(min(len(MEASURES), len(hot.bucket_today))):
-            windows.days[measure][today] = hot.bucket_today[measure]
-            windows.weeks[measure][week] = hot.bucket_week[measure]
-    hot.offsets.extend([-1] * (topics - len(hot.offsets)))
-    if not hot.activity.last_active:
-        hot.activity.last_active = [0] * 92
-        hot.activity.today = hot.clock // DAY_US
-    return Account(key[1:], hot, windows, user_heap)
+        windows.age(hot.windows_today)
+    windows.now[: len(hot.counts_today)] = hot.counts_today
+    windows.changed = hot.counts_changed
+    for day, counts in windows.changed.items():
+        counts.extend([0] * (len(MEASURES) - len(counts)))
+        for measure, amount in enumerate(counts):
+            if amount:
+                windows.put(measure, day, amount)
+    return hot, windows
 
 
 def encode_user(user: User, epoch: int, effect: int) -> bytes:
@@ -177,7 +192,7 @@ def encode_user(user: User, epoch: int, effect: int) -> bytes:
 
 def decode_user(key: bytes, value: bytes) -> User:
     """Read a user's record."""
-    user: User = _read(_user, key, value)
+    user: User = _read(_USER, key, value)
     return user
 
 
@@ -188,7 +203,7 @@ def encode_ticket(ticket: Ticket, epoch: int, effect: int) -> bytes:
 
 def decode_ticket(key: bytes, value: bytes) -> Ticket:
     """Read a ticket's record."""
-    ticket: Ticket = _read(_ticket, key, value)
+    ticket: Ticket = _read(_TICKET, key, value)
     return ticket
 
 
@@ -199,16 +214,29 @@ def encode_invoice(invoice: Invoice, epoch: int, effect: int) -> bytes:
 
 def decode_invoice(key: bytes, value: bytes) -> Invoice:
     """Read an invoice's record."""
-    invoice: Invoice = _read(_invoice, key, value)
+    invoice: Invoice = _read(_INVOICE, key, value)
     return invoice
 
 
-def encode_ids(ids: list[tuple[int, int]], epoch: int, effect: int) -> bytes:
-    """A chunk of event ids with their hours."""
+def encode_ids(ids: dict[int, bytes], epoch: int, effect: int) -> bytes:
+    """A chunk of event ids: by hour, 8 bytes each."""
     return _encode(IDS, epoch, effect, NEVER, ids)
 
 
-def decode_ids(key: bytes, value: bytes) -> list[tuple[int, int]]:
-    """Read a chunk of event ids."""
-    ids: list[tuple[int, int]] = _read(_ids, key, value)
+def decode_ids(key: bytes, value: bytes) -> dict[bytes | int, int]:
+    """Read a chunk of event ids: the hour of each. Those of format 1 are numbers."""
+    ids: dict[int, bytes] | dict[bytes | int, int] = _read(_IDS, key, value)
+    if value[0] == 1:
+        return cast(dict[bytes | int, int], ids)
+    return ids_of(cast(dict[int, bytes], ids))
+
+
+def decode_id_hours(key: bytes, value: bytes) -> dict[int, bytes]:
+    """Read a chunk of event ids as it is stored, in today's format."""
+    ids: dict[int, bytes] = _read(_IDS, key, value)
     return ids
+
+
+def ids_of(ids: dict[int, bytes]) -> dict[bytes | int, int]:
+    """The hour of each id of a chunk."""
+    return {blob[at : at + ID_BYTES]: hour for hour, blob in ids.items() for at in range(0, len(blob), ID_BYTES)}

@@ -8,11 +8,13 @@ midnights if it reads days.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from schemas.envelope import Event
 from schemas.signals import Severity, Transition, TransitionType
 from services.signals.core import transitions
+from services.signals.core.activity import LOW_ADOPTION
 from services.signals.core.apply import HANDLERS, Records
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.episodes import Episode, Past, episode_id
@@ -28,65 +30,99 @@ from services.signals.core.signal import (
     never_due,
 )
 from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
-from services.signals.core.windows import UNCHANGING
 
 Emit = Callable[[Account, str, Transition], None]
-LOW_ADOPTION = 0.5
-BUT_DAYS = sum(FACT_NAMES) & ~(Fact.DAY | Fact.LATE_USAGE)
-"""Everything but what is judged at midnights and late events only."""
+ALL_FACTS = sum(FACT_NAMES)
+USAGE_FACTS = Fact.USAGE | Fact.LATE_USAGE
+"""What windows are judged by at midnights and late events only."""
+SUBJECT_FACTS = Fact.USER | Fact.SURVEY
+NOBODY: tuple[str, ...] = ()
 
 
 class Engine:
-    """Judges accounts by a catalogue. Holds no state of its own; `emit` receives each transition as it happens."""
+    """Judges accounts by a catalogue. Holds no state of its own; `emit` receives each transition as it happens.
 
-    def __init__(self, catalogue: Catalogue, records: Records, emit: Emit) -> None:
+    With `naive` nothing is skipped: every signal is judged after every event and at every midnight. It is what the
+    skipping is held against.
+    """
+
+    def __init__(self, catalogue: Catalogue, records: Records, emit: Emit, *, naive: bool = False) -> None:
         self.catalogue = catalogue
         self.records = records
         self.emit = emit
+        self.naive = naive
         self.historical = False
         self.historical_until = 0  # a change at or before this instant belongs to a replay, however late it is judged
         self._risks_changed = False
 
     def advance(self, account: Account, to: int) -> None:
-        """Move the account clock to `to` (µs), judging every midnight and deadline up to and including it, in order."""
+        """Move the account clock to `to` (µs), judging every deadline up to and including it, in order."""
         hot = account.hot
-        while (due := account.next_due()) <= to:
+        while (due := min(account.wake, account.tomorrow) if self.naive else account.wake) <= to:
             now = max(due, hot.clock)
-            day = day_of(now)
-            midnight = now == day * DAY_US and day > account.windows.today
-            users = [] if hot.churned else self._due_users(account, now)
-            if midnight:
-                self._roll(account, day)
-            else:
-                self._shift(account, day)
+            midnight = now >= account.tomorrow and now % DAY_US == 0
+            users = NOBODY if hot.churned else self._due_users(account, now)
+            self._shift(account, day_of(now))
             hot.clock = now
-            self.judge(account, Fact.DAY if midnight else 0, users=users, midnight=midnight, due=True)
+            facts = ALL_FACTS if self.naive and midnight else 0
+            self.judge(account, facts, users=users, midnight=midnight, due=True)
+            account.wake = account.next_due()
         if to > hot.clock:
-            self._shift(account, day_of(to))
+            if to >= account.tomorrow:
+                self._shift(account, day_of(to))
             hot.clock = to
 
     def apply(self, account: Account, event: Event, at: int) -> None:
         """Apply one event at its time `at` (µs) to an account that has been advanced to it, and judge what it changed."""
         hot = account.hot
-        late = at < hot.clock
         if hot.first_event < 0 or at < hot.first_event:
             hot.first_event = at
-        hot.erased = False
-        hot.roll_day = account.windows.today + 1
+            self.arm(account)
+        handler = HANDLERS.get(event.__class__)
+        if handler is None:
+            return
         was_churned = hot.churned
-        handler = HANDLERS.get(event.type)
-        facts = handler(account, event, at, self.records) if handler is not None else 0
-        touched = [getattr(event.data, "user", None) or ""] if facts & (Fact.USER | Fact.SURVEY) else []
-        if hot.churned:
+        facts = handler(account, event, at, self.records)
+        subject = facts & SUBJECT_FACTS
+        if was_churned or hot.churned:
+            self._apply_churned(account, event, facts, at < hot.clock)
+            return
+        if self.naive:
+            facts |= ALL_FACTS & ~(Fact.TIER | USAGE_FACTS)
+        watched = account.watched
+        if watched < 0:
+            watched = account.watched = self.catalogue.watched(account)
+        if facts & watched or facts & Fact.TIER:
+            users = (event.data.user or "",) if subject else NOBODY
+            self.judge(account, facts, users=users, late=at < hot.clock)
+            if facts & Fact.TIER:
+                self.arm(account)
+
+    def _apply_churned(self, account: Account, event: Event, facts: int, late: bool) -> None:
+        """Where the account is churned, or was until this event."""
+        users = (event.data.user or "",) if facts & SUBJECT_FACTS else NOBODY
+        if account.hot.churned:
             if event.type == "account.churned":
                 self.clear_all(account, "churned")
-            self._await_return(account, touched)
-        elif was_churned:
-            self.judge(account, BUT_DAYS, users=self._due_users(account, hot.clock), late=late, due=True)
-        elif facts:
-            self.judge(account, facts, users=touched, late=late)
+            self._await_return(account, users)
+        else:
+            due = self._due_users(account, account.hot.clock)
+            self.judge(account, ALL_FACTS & ~USAGE_FACTS, users=due, late=late, due=True)
+            self.arm(account)
 
-    def _await_return(self, account: Account, users: list[str]) -> None:
+    def arm(self, account: Account) -> None:
+        """Let every signal with deadlines name its own again, at the next midnight: thresholds or rules are others now."""
+        hot = account.hot
+        hot.catalogue = self.catalogue.digest
+        hot.due = {name: at for name, at in hot.due.items() if name in self.catalogue.by_id}
+        account.watched = -1
+        soon = account.tomorrow
+        for signal in self.catalogue.account_scope:
+            if signal.due is not never_due:
+                hot.due[signal.id] = min(hot.due.get(signal.id, soon), soon)
+        account.wake = min(account.wake, soon)
+
+    def _await_return(self, account: Account, users: Sequence[str]) -> None:
         """Nothing is judged while an account is churned: these users are due at once when it renews."""
         context = Context(account, self.catalogue, account.hot.clock)
         for signal in self.catalogue.signals:
@@ -107,6 +143,7 @@ class Engine:
                 if context.episode is not None:
                     self._clear(context, signal, because)
         account.hot.due = {}
+        account.watched = -1
         if because == "churned":
             self._await_return(account, sorted({entry.user for entry in open_before}))
 
@@ -115,7 +152,7 @@ class Engine:
         account: Account,
         facts: int,
         *,
-        users: list[str],
+        users: Sequence[str],
         late: bool = False,
         midnight: bool = False,
         due: bool = False,
@@ -127,32 +164,46 @@ class Engine:
         hot = account.hot
         if hot.churned:
             hot.due = {}
+            account.watched = -1
             return
         now = hot.clock
-        context = Context(account, self.catalogue, now)
-        context.midnight = midnight
-        parameters = self.catalogue.by_tier[hot.profile.tier]
         waiting = hot.due
+        catalogue = self.catalogue
+        signals: Sequence[Signal] = catalogue.reading(facts)
+        if due:
+            ranks = {catalogue.rank[name] for name, at in waiting.items() if at <= now and name in catalogue.rank}
+            ranks.update(catalogue.rank[signal.id] for signal in signals)
+            if users:
+                ranks.update(catalogue.rank[signal.id] for signal in catalogue.user_scope)
+            signals = [catalogue.signals[rank] for rank in sorted(ranks)]
+        context = Context(account, catalogue, now, midnight=midnight)
+        parameters = catalogue.by_tier[hot.profile.tier]
         self._risks_changed = False
-        for signal in self._to_judge(account, facts, due and bool(users or waiting)):
+        for signal in signals:
             if signal.scope == "user":
                 context.p = parameters[signal.id]
                 for user_id in users:
                     self._aim(context, signal, user_id)
                     self._judge_one(context, signal, late)
-            elif (
-                signal.reads & facts
-                or (due and 0 < waiting.get(signal.id, 0) <= now)
-                or (self._risks_changed and signal.reads & Fact.RISKS)
-            ):
-                context.p = parameters[signal.id]
-                context.user, context.user_id = None, ""
-                context.episode = hot.episodes.get(signal.id)
-                self._judge_one(context, signal, late)
+            elif not signal.reads & Fact.RISKS:
+                self._judge_account(context, signal, parameters, facts, late, due)
+        for signal in catalogue.risk_readers:
+            self._judge_account(context, signal, parameters, facts | self._risks_changed * Fact.RISKS, late, due)
 
-    def _to_judge(self, account: Account, facts: int, everything: bool) -> list[Signal]:
-        """The signals that may have something to say, in judging order. Readers of risks are always among them."""
-        return self.catalogue.signals if everything else self.catalogue.reading(facts | Fact.RISKS)
+    def _judge_account(
+        self, context: Context, signal: Signal, parameters: Mapping[str, Any], facts: int, late: bool, due: bool
+    ) -> None:
+        """Judge a signal of account scope if one of `facts` or its deadline calls for it."""
+        hot = context.account.hot
+        episode = hot.episodes.get(signal.id)
+        named = hot.due.get(signal.id, 0)
+        reads = signal.reads | (signal.reads_open if episode is not None else 0 if named else signal.arms)
+        if not (reads & facts or (due and 0 < named <= context.now)):
+            return
+        context.p = parameters[signal.id]
+        context.user, context.user_id = None, ""
+        context.episode = episode
+        self._judge_one(context, signal, late)
 
     def _judge_one(self, context: Context, signal: Signal, late: bool) -> None:
         today = context.today
@@ -198,18 +249,25 @@ class Engine:
         past = (context.account.hot.past if context.user is None else context.user.past).get(signal.id)
         return past or Past()
 
-    @staticmethod
-    def _set_due(context: Context, signal: Signal, due: int) -> None:
+    def _set_due(self, context: Context, signal: Signal, due: int) -> None:
         account, user = context.account, context.user
+        if due == NEVER:
+            due = 0
         table = account.hot.due if user is None else user.due
         before = table.get(signal.id, 0)
-        if due in (0, NEVER):
-            table.pop(signal.id, None)
-            due = 0
-        else:
+        if due == before:
+            return
+        if due:
             table[signal.id] = due
-        if user is not None and due != before:  # the queue holds a user's earliest deadline only
+        else:
+            del table[signal.id]
+        if user is not None:  # the queue holds a user's earliest deadline only
+            self.records.changed(account, context.user_id)
             account.note_user_due(context.user_id, user)
+        else:
+            account.wake = min(account.wake, due or NEVER)
+            if not (before and due):
+                account.watched = -1
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:
         account, user = context.account, context.user
@@ -225,6 +283,7 @@ class Engine:
         else:
             user.episodes = {**user.episodes, signal.id: episode}
             user.past = {**user.past, signal.id: Past(ordinal, past.cleared_day)}
+            self.records.changed(account, context.user_id)
             hot.user_episodes[identity] = OpenSubject(signal.id, context.user_id, finding.severity)
         self._emit(context, signal, "signal.raised", finding.severity, None, None)
 
@@ -236,6 +295,7 @@ class Engine:
         episode.changes += 1
         if context.user is not None:
             context.account.hot.user_episodes[episode.episode_id].severity = severity
+            self.records.changed(context.account, context.user_id)
         self._emit(context, signal, "signal.escalated", severity, previous, None)
 
     def _clear(self, context: Context, signal: Signal, because: str) -> None:
@@ -249,6 +309,7 @@ class Engine:
         else:
             user.episodes = {key: value for key, value in user.episodes.items() if key != signal.id}
             user.past = {**user.past, signal.id: past}
+            self.records.changed(context.account, context.user_id)
             hot.user_episodes.pop(episode.episode_id, None)
         context.episode = None
 
@@ -280,46 +341,47 @@ class Engine:
             catalogue=self.catalogue.digest,
         )
         context.account.health_urgent = True
+        context.account.watched = -1
         self._risks_changed = True
         self.emit(context.account, topic, change)
 
-    def _due_users(self, account: Account, now: int) -> list[str]:
+    def _due_users(self, account: Account, now: int) -> Sequence[str]:
         """Users whose deadline has come, each once, in order of their ids. Stale queue entries are dropped."""
-        due: set[str] = set()
         heap = account.user_heap
+        if not heap or heap[0][0] > now:
+            return NOBODY
+        due: set[str] = set()
         while heap and heap[0][0] <= now:
             _, user_id = heapq.heappop(heap)
             user: User = self.records.user(account, user_id)
+            for name in [name for name in user.due if name not in self.catalogue.by_id]:
+                del user.due[name]  # of a signal that is no more
             if 0 < user.next_due() <= now:
                 due.add(user_id)
             else:
                 account.note_user_due(user_id, user)
         return sorted(due)
 
-    def _roll(self, account: Account, day: int) -> None:
-        """Midnight at the start of `day`: the ended day is complete, windows move on, and it is settled whether the
-        next midnight can change anything."""
-        hot = account.hot
+    def _shift(self, account: Account, day: int) -> None:
+        """Move on to a later day: at each midnight the ended day is complete, and it is settled how well it was adopted."""
+        windows, hot = account.windows, account.hot
+        if day <= windows.today:
+            return
+        account.tomorrow = (day + 1) * DAY_US
+        activity = hot.activity
         seats = hot.profile.seats
-        if seats and hot.activity.in_28 / seats < LOW_ADOPTION:
-            if hot.low_adoption_since < 0:
-                hot.low_adoption_since = account.windows.today
+        if seats:
+            for ended in range(windows.today, day):
+                if activity.in_28 >= LOW_ADOPTION * seats:
+                    hot.low_adoption_since = -1
+                elif hot.low_adoption_since < 0:
+                    hot.low_adoption_since = ended
+                activity.advance(ended + 1)
         else:
             hot.low_adoption_since = -1
-        self._shift(account, day)
+            activity.advance(day)
+        windows.advance(day)
+        hot.windows_today = day
         horizon = day * DAY_US - OPENINGS_KEPT_US
         if hot.openings and hot.openings[0][0] <= horizon:
             hot.openings = [entry for entry in hot.openings if entry[0] > horizon]
-        share_is_low = bool(seats) and hot.activity.in_28 / seats < LOW_ADOPTION
-        if share_is_low != (hot.low_adoption_since >= 0):
-            hot.roll_day = day + 1  # the run of low days starts or ends with this one
-        else:
-            hot.roll_day = day + min(account.windows.next_change(), hot.activity.next_change() or UNCHANGING)
-        account.health_urgent = True
-
-    @staticmethod
-    def _shift(account: Account, day: int) -> None:
-        if day > account.windows.today:
-            account.windows.advance(day)
-            account.hot.activity.advance(day)
-            account.hot.windows_today = day

@@ -10,16 +10,18 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
 
 from schemas.codec import Refusal
 from schemas.envelope import Event
+from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
 from services.signals.core.codec import PartitionState, StateError
-from services.signals.core.days import HOUR_US, NEVER, day_of, week_of
+from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
 from services.signals.core.engine import Engine
 from services.signals.core.health import health
 from services.signals.core.records import Invoice, Ticket, User
@@ -31,9 +33,14 @@ OWN_KEY: Final = codec.PARTITION
 HEALTH_EVERY_S: Final = 5.0
 IDS_INLINE: Final = 64
 CHUNKS_MERGED: Final = 16
-CACHED_ACCOUNTS: Final = 20_000
-CACHED_USERS: Final = 2_000
-TICK: Final = "clock.tick"
+CACHED_ACCOUNTS: Final = 32_000
+CACHED_USERS: Final = 20_000
+USERS_INLINE: Final = 16
+WEEKS_US: Final = (WEEKS - 1) * 7 * DAY_US
+ERASED: Final = EVENT_TYPES["account.erased"].event
+TICK: Final = EVENT_TYPES["clock.tick"].event
+ID_MODULUS: Final = (1 << 64) - 59
+"""The largest prime of 64 bits: an id is the residue of its bytes, so ids that differ in one place only never meet."""
 
 _encode_json: Final = msgspec.json.Encoder().encode
 
@@ -124,11 +131,11 @@ class PartitionEngine:
         self._touched = False
         self._due: list[tuple[int, bytes]] = []
         self._queued: dict[bytes, int] = {}
-        self._unqueued: dict[bytes, Account] = {}
         self._user_heaps: dict[bytes, list[tuple[int, str]]] = {}
         self._health_waiting: dict[bytes, None] = {}
         self._health_at: dict[bytes, float] = {}
         self._rolled_day = 0
+        self._cached_users = 0
         self.pending_bytes = 0
 
     # -- positions ------------------------------------------------------------------------------------------------
@@ -203,7 +210,6 @@ class PartitionEngine:
                     self._queue(account, due)
         for account_key in sorted(last):
             self._touch(self._account(account_key))
-            self._unqueued[account_key] = self._accounts[account_key]
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -224,7 +230,7 @@ class PartitionEngine:
         self._touched = True
         if isinstance(event, Refusal):
             self._refuse(topic, offset, key, value, event)
-        elif event.type == TICK:
+        elif event.__class__ is TICK:
             now = round(event.data.now.timestamp() * 1e6)
             if now > not_after:  # a forged or mad clock would age every account of the partition
                 detail = f"the tick says {event.data.now.isoformat()}, more than 24 h after it was appended"
@@ -232,47 +238,60 @@ class PartitionEngine:
             else:
                 state.ticks[topic] += 1
                 self.tick(topic, now, event.data.historical)
-        elif event.time_us > not_after:
+        elif (at := event.time_us) > not_after:
             detail = f"{event.time.isoformat()} is more than 24 h after it was appended; correct the sender's clock"
             self._refuse(topic, offset, key, value, Refusal("future", "time", detail))
         elif key is None:
             state.applied_count[topic] += 1
         else:
-            self._keyed(topic, offset, key, value, event)
+            self._keyed(topic, offset, key, value, event, at)
         state.records[topic] += 1
         state.applied[topic] = offset
 
-    def _keyed(self, topic: int, offset: int, key: bytes, value: bytes | None, event: Event) -> None:
+    def _keyed(self, topic: int, offset: int, key: bytes, value: bytes | None, event: Event, at: int) -> None:
         state = self.state
-        account = self._account(key)
+        account = self._accounts.get(key) or self._account(key)
         hot = account.hot
-        self._touch(account)
-        self._unqueued[key] = account
+        if not account.dirty:
+            self._touch(account)
         if offset <= hot.offsets[topic]:
             state.applied_count[topic] += 1  # the account's record is newer than the partition's: it was applied before
             return
-        self._engine.advance(account, self.clock)
-        at = event.time_us
         clock = hot.clock
-        if topic == self._bucketed and week_of(day_of(clock)) - week_of(day_of(at)) >= WEEKS:
+        if self.clock > clock:
+            self._engine.advance(account, self.clock)
+            clock = hot.clock
+        if clock - at > WEEKS_US and topic == self._bucketed and week_of(day_of(clock)) - week_of(day_of(at)) >= WEEKS:
             detail = f"{event.time.isoformat()} is more than {WEEKS} weeks before the account's clock"
             self._refuse(topic, offset, key, value, Refusal("too_old", "time", detail))
             return
-        identity = int.from_bytes(blake2b(f"{event.source}\0{event.id}".encode(), digest_size=8).digest(), "big")
         if clock - at > self._dedupe_us:
             state.unchecked[topic] += 1
-        elif self._seen(account, identity, clock):
-            state.duplicate[topic] += 1
-            hot.offsets[topic] = offset
-            return
         else:
+            # The terminator keeps an id apart from the same one with zero bytes behind it.
+            number = int.from_bytes(f"{event.source}\0{event.id}\1".encode(), "little") % ID_MODULUS
+            identity = number.to_bytes(8, "little")
+            ids = account.ids
+            if ids is None:
+                ids = self._ids(account)
+            if (identity in ids or hot.ids_1) and self._seen(account, event, identity, clock):
+                state.duplicate[topic] += 1
+                hot.offsets[topic] = offset
+                return
             hour = at // HOUR_US
-            self._ids(account)[identity] = hour
-            account.new_ids.append((identity, hour))
+            ids[identity] = hour
+            new = account.new_ids.get(hour)
+            if new is None:
+                account.new_ids[hour] = bytearray(identity)
+            else:
+                new += identity
         if at > clock:
-            self._engine.advance(account, at)
+            if at >= account.wake or at >= account.tomorrow:
+                self._engine.advance(account, at)
+            else:
+                hot.clock = at
         hot.offsets[topic] = offset
-        if event.type == "account.erased":
+        if event.__class__ is ERASED:
             self._erase(account)
         else:
             self._engine.apply(account, event, at)
@@ -341,9 +360,9 @@ class PartitionEngine:
         return bool(self._due) and self._due[0][0] <= self.clock
 
     def _queue_touched(self) -> None:
-        for key, account in self._unqueued.items():
-            self._queue(key, account.next_due())
-        self._unqueued = {}
+        for key, account in self._dirty.items():
+            if account.wake < self._queued.get(key, NEVER) and not account.hot.erased:
+                self._queue(key, account.wake)
 
     def _queue(self, key: bytes, due: int) -> None:
         if due < self._queued.get(key, NEVER):
@@ -360,18 +379,22 @@ class PartitionEngine:
             if raw is None:
                 account = fresh_account(key, self.clock, len(self.topics))
                 account.user_heap = heap
+                account.ids = {}
             else:
                 history = self.store.get(codec.HISTORY + key)
                 account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, len(self.topics))
                 account.fresh = True
+                if account.hot.catalogue != self._engine.catalogue.digest and not account.hot.erased:
+                    self._engine.arm(account)
             self._accounts[key] = account
             self._known[key] = None
         return account
 
     def _touch(self, account: Account) -> None:
         """Mark an account as part of this effect. What its last effect concluded is published again after a restart."""
-        if account.key in self._dirty:
+        if account.dirty:
             return
+        account.dirty = True
         self._dirty[account.key] = account
         self._touched = True
         hot = account.hot
@@ -387,17 +410,50 @@ class PartitionEngine:
                 hot.changed_days = []
 
     def user(self, account: Account, user_id: str) -> User:
-        """The user's record, a new one if there is none. It will be stored."""
+        """The user's record, a new one if there is none."""
         user = account.users.get(user_id)
         if user is None:
             key = codec.sub_key(codec.USER, account.key, user_id)
             raw = self.store.get(key)
             user = User() if raw is None else codec.decode_user(key, raw)
             account.users[user_id] = user
+            self._cached_users += 1
+        return user
+
+    def changed(self, account: Account, user_id: str) -> None:
+        """The user's record was changed: it will be stored."""
         if user_id not in account.dirty_users:
             account.dirty_users.add(user_id)
             self.pending_bytes += 150
-        return user
+
+    def active(self, account: Account, user_id: str, day: int) -> int:
+        """Note that a user was active on a day. The user's last active day before, -1 for none; `day` may be older.
+
+        The last few users' days wait in the account's own record, so that a day of a small team writes one record.
+        """
+        waiting = account.hot.users_active
+        before = waiting.get(user_id)
+        if before is None:
+            before = account.seen_users.get(user_id)
+            if before is None:
+                before = self.user(account, user_id).last_active_day
+        if day <= before:
+            account.seen_users[user_id] = before
+            return before
+        if len(waiting) >= USERS_INLINE and user_id not in waiting:
+            self._spill_users(account)
+            waiting = account.hot.users_active
+        waiting[user_id] = day
+        return before
+
+    def _spill_users(self, account: Account) -> None:
+        """The days that wait in the account's own record go to their users' records."""
+        for user_id, day in account.hot.users_active.items():
+            self.user(account, user_id).last_active_day = day
+            self.changed(account, user_id)
+            account.seen_users[user_id] = day
+            self._cached_users += 1
+        account.hot.users_active = {}
 
     def ticket(self, account: Account, ticket_id: str) -> Ticket | None:
         """The ticket, open or not."""
@@ -429,7 +485,8 @@ class PartitionEngine:
             if stored == codec.HISTORY + key or (stored[1:].startswith(prefix) and stored[:1] in SUB_KINDS):
                 self._removed.append(stored)
         blank = fresh_account(key, hot.clock, len(self.topics))
-        self._unqueued[key] = blank
+        blank.dirty = True
+        blank.ids = {}
         blank.hot.offsets = hot.offsets
         blank.hot.outbox = hot.outbox
         blank.hot.sequence = hot.sequence
@@ -442,63 +499,90 @@ class PartitionEngine:
 
     # -- ids ------------------------------------------------------------------------------------------------------
 
-    def _ids(self, account: Account) -> dict[int, int]:
-        if account.ids is None:
-            ids: dict[int, int] = {}
-            for chunk in account.hot.id_chunks:
-                key = codec.sub_key(codec.IDS, account.key, str(chunk.number))
-                raw = self.store.get(key)
-                if raw is not None:
-                    ids.update(codec.decode_ids(key, raw))
-            ids.update(account.hot.ids_recent)
-            account.ids = ids
-        return account.ids
+    def _ids(self, account: Account) -> dict[bytes | int, int]:
+        """The ids of the last 24 h and their hours, read once."""
+        ids: dict[bytes | int, int] = {}
+        for chunk in account.hot.id_chunks:
+            key = codec.sub_key(codec.IDS, account.key, str(chunk.number))
+            raw = self.store.get(key)
+            if raw is not None:
+                ids.update(codec.decode_ids(key, raw))
+        ids.update(account.hot.ids_1)
+        ids.update(codec.ids_of(account.hot.ids))
+        account.ids = ids
+        return ids
 
-    def _seen(self, account: Account, identity: int, clock: int) -> bool:
-        hour = self._ids(account).get(identity)
+    def _seen(self, account: Account, event: Event, identity: bytes, clock: int) -> bool:
+        ids = account.ids or {}
+        hour = ids.get(identity)
+        if hour is None and account.hot.ids_1:
+            digest = blake2b(f"{event.source}\0{event.id}".encode(), digest_size=8).digest()
+            hour = ids.get(int.from_bytes(digest, "big"))
         return hour is not None and hour >= (clock - self._dedupe_us) // HOUR_US
 
     def _store_ids(self, account: Account, epoch: int) -> list[tuple[bytes, bytes | None]]:
         """Keep new ids with the account until they fill a chunk; chunks are written once, merged, and expire by the hour."""
         hot = account.hot
         oldest = (hot.clock - self._dedupe_us) // HOUR_US
-        writes: list[tuple[bytes, bytes | None]] = []
+        inline = hot.ids
+        if inline and min(inline) < oldest:
+            for hour in [hour for hour in inline if hour < oldest]:
+                self._forget(account, inline.pop(hour))
+        for hour, new in account.new_ids.items():
+            if hour >= oldest:
+                inline[hour] = inline.get(hour, b"") + new
+        account.new_ids.clear()
+        if hot.ids_1:
+            hot.ids_1 = [entry for entry in hot.ids_1 if entry[1] >= oldest]
+        if not hot.id_chunks and sum(map(len, inline.values())) <= IDS_INLINE * codec.ID_BYTES:
+            return []
+        return self._chunks(account, epoch, oldest)
+
+    @staticmethod
+    def _forget(account: Account, blob: bytes) -> None:
+        if account.ids is not None:
+            for at in range(0, len(blob), codec.ID_BYTES):
+                account.ids.pop(blob[at : at + codec.ID_BYTES], None)
+
+    def _chunks(self, account: Account, epoch: int, oldest: int) -> list[tuple[bytes, bytes | None]]:
+        """Records of ids to write and to delete."""
+        hot = account.hot
+        writes: dict[bytes, bytes | None] = {}
 
         def key_of(chunk: IdChunk) -> bytes:
             return codec.sub_key(codec.IDS, account.key, str(chunk.number))
 
-        def write(ids: list[tuple[int, int]]) -> None:
-            chunk = IdChunk(hot.next_chunk, len(ids), max(hour for _, hour in ids))
+        def write(ids: dict[int, bytes]) -> None:
+            size = sum(map(len, ids.values())) // codec.ID_BYTES
+            chunk = IdChunk(hot.next_chunk, size, max(ids), codec.VERSION)
             hot.next_chunk += 1
             hot.id_chunks.append(chunk)
-            writes.append((key_of(chunk), codec.encode_ids(ids, epoch, self.state.effect)))
+            writes[key_of(chunk)] = codec.encode_ids(ids, epoch, self.state.effect)
 
         expired = [chunk for chunk in hot.id_chunks if chunk.newest_hour < oldest]
         if expired:
-            writes += [(key_of(chunk), None) for chunk in expired]
+            writes.update((key_of(chunk), None) for chunk in expired)
             hot.id_chunks = [chunk for chunk in hot.id_chunks if chunk.newest_hour >= oldest]
             if account.ids is not None:
                 account.ids = {identity: hour for identity, hour in account.ids.items() if hour >= oldest}
-        hot.ids_recent = [entry for entry in (*hot.ids_recent, *account.new_ids) if entry[1] >= oldest]
-        account.new_ids = []
-        if len(hot.ids_recent) > IDS_INLINE:
-            write(hot.ids_recent)
-            hot.ids_recent = []
-        small = [chunk for chunk in hot.id_chunks if chunk.size < IDS_INLINE * CHUNKS_MERGED]
+        if sum(map(len, hot.ids.values())) > IDS_INLINE * codec.ID_BYTES:
+            write(hot.ids)
+            hot.ids = {}
+        small = [c for c in hot.id_chunks if c.size < IDS_INLINE * CHUNKS_MERGED and c.version > 1]
         if len(small) >= CHUNKS_MERGED:
             numbers = {chunk.number for chunk in small}
-            merged: list[tuple[int, int]] = []
-            pending = dict(writes)
+            merged: dict[int, bytes] = {}
             for chunk in small:
                 key = key_of(chunk)
-                raw = pending.get(key) or self.store.get(key)
-                if raw is not None:
-                    merged += [entry for entry in codec.decode_ids(key, raw) if entry[1] >= oldest]
-                writes.append((key, None))
+                raw = writes.get(key) or self.store.get(key)
+                for hour, blob in (codec.decode_id_hours(key, raw) if raw is not None else {}).items():
+                    if hour >= oldest:
+                        merged[hour] = merged.get(hour, b"") + blob
+                writes[key] = None
             hot.id_chunks = [chunk for chunk in hot.id_chunks if chunk.number not in numbers]
             if merged:
                 write(merged)
-        return list(dict(writes).items())
+        return list(writes.items())
 
     # -- effects --------------------------------------------------------------------------------------------------
 
@@ -541,8 +625,7 @@ class PartitionEngine:
             effects.state += self._records_of(account, epoch, writes)
             key = account.key
             effects.signals += [(topic, key, value, hot.sequence) for topic, value in self._signals.get(key, [])]
-            if len(account.users) > CACHED_USERS:
-                account.users = {}
+            account.dirty = False
         for account in self._resend:
             new = len(self._signals.get(account.key, []))
             kept = account.hot.outbox[: len(account.hot.outbox) - new]
@@ -575,13 +658,16 @@ class PartitionEngine:
         for invoice_id in sorted(account.dirty_invoices):
             value = codec.encode_invoice(account.invoices[invoice_id], epoch, effect)
             records.append((codec.sub_key(codec.INVOICE, key, invoice_id), value))
-        if account.windows.stale_history:
+        if account.windows.stale:
             records.append((codec.HISTORY + key, codec.encode_history(account, epoch, effect)))
-            account.windows.stale_history = False
+            account.windows.stale = False
+            account.windows.changed = {}
         waiting = key in self._health_waiting  # due at once after a restart: its health was not published
         records.append((codec.ACCOUNT + key, codec.encode_account(account, epoch, effect, waiting)))
-        account.dirty_users, account.dirty_tickets, account.dirty_invoices = set(), set(), set()
-        account.tickets, account.invoices = {}, {}
+        for names in (account.dirty_users, account.dirty_tickets, account.dirty_invoices):
+            names.clear()
+        account.tickets.clear()
+        account.invoices.clear()
         return records
 
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
@@ -600,8 +686,15 @@ class PartitionEngine:
 
     def _trim(self) -> None:
         """Forget decoded accounts beyond the cache's size, the longest held first. Their records are in the store."""
-        for key in list(self._accounts)[: max(0, len(self._accounts) - CACHED_ACCOUNTS)]:
-            del self._accounts[key]
+        over = len(self._accounts) - CACHED_ACCOUNTS
+        if over > 0:
+            for key in list(islice(self._accounts, over)):
+                del self._accounts[key]
+        if self._cached_users > CACHED_USERS:
+            self._cached_users = 0
+            for account in self._accounts.values():
+                account.users.clear()
+                account.seen_users.clear()
 
 
 SUB_KINDS: Final = (codec.USER, codec.TICKET, codec.INVOICE, codec.IDS)

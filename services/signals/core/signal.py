@@ -32,8 +32,8 @@ class Fact:
     SURVEY = 512
     VALUE = 1024
     RISKS = 2048  # the set of open account-scope risks, or their severities
-    DAY = 4096  # a midnight
-    CONTRACT = 8192  # renewed
+    CONTRACT = 4096  # renewed
+    TIER = 8192  # other thresholds are in force
 
 
 FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}
@@ -63,11 +63,11 @@ class Context:
 
     __slots__ = ("account", "catalogue", "episode", "midnight", "now", "p", "user", "user_id")
 
-    def __init__(self, account: Account, catalogue: Catalogue, now: int) -> None:
+    def __init__(self, account: Account, catalogue: Catalogue, now: int, *, midnight: bool = False) -> None:
         self.account = account
         self.catalogue = catalogue
         self.now = now
-        self.midnight = False
+        self.midnight = midnight
         self.p: Mapping[str, Any] = {}
         self.episode: Episode | None = None
         self.user: User | None = None
@@ -103,10 +103,14 @@ def never_due(_: Context) -> int:
 class Signal(Struct, frozen=True, kw_only=True):
     """One entry of the catalogue.
 
+    When it is judged: on a change of one of `reads`; of one of `reads_open` while it is open; of one of `arms` while it
+    is closed and names no deadline; and when the deadline that `due` named has come. A deadline may be named too early,
+    never too late: it must hold whatever in-time events follow, but for changes of `reads`. So a signal whose deadline
+    events can only put off reads them in `reads_open` and `arms` alone, and nearly all events judge nothing.
+
     `raises` says whether to open (a Finding) or not (None); `escalates` whether an open episode got worse; `clears` why
     an open episode ends (a word) or None; `observe` may add to the episode's frozen data while it is open; `due` is the
-    next instant in µs, 0 for none, at which time alone may change any of these (a midnight needs naming only where
-    nothing but its date matters: an account sleeps through midnights at which no window changes);
+    next instant in µs, 0 for none, at which time alone may change any of these;
     `describe` is one sentence with number, window and baseline, and the evidence behind it.
     """
 
@@ -130,6 +134,8 @@ class Signal(Struct, frozen=True, kw_only=True):
     escalates: Callable[[Context], Finding | None] = _nothing
     observe: Callable[[Context], None] = _nothing
     due: Callable[[Context], int] = never_due
+    reads_open: int = 0
+    arms: int = 0
     composite: bool = False
     once: bool = False
 
@@ -139,21 +145,40 @@ class Signal(Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """The signals in force, in the order they are judged: parts before composites, then by id."""
+    """The signals in force, in the order they are judged: parts, then composites, then readers of risks; then by id."""
 
     def __init__(self, signals: list[Signal], digest: str) -> None:
         self.digest = digest
-        self.signals = sorted(signals, key=lambda s: (s.composite, s.id))
+        self.signals = sorted(signals, key=lambda s: (s.composite + 2 * bool(s.reads & Fact.RISKS), s.id))
         self.by_id = {signal.id: signal for signal in self.signals}
         self.rank = {signal.id: index for index, signal in enumerate(self.signals)}
         self.by_tier = {
             tier: {signal.id: signal.parameters(tier) for signal in signals} for tier in ("high", "low", "tech")
         }
-        self._by_facts: dict[int, list[Signal]] = {}
+        self.account_scope = tuple(s for s in self.signals if s.scope != "user")
+        self.user_scope = tuple(s for s in self.signals if s.scope == "user")
+        self.risk_readers = tuple(s for s in self.signals if s.reads & Fact.RISKS)
+        self.user_reads = 0
+        for signal in self.user_scope:
+            self.user_reads |= signal.reads
+        self._by_facts: dict[int, tuple[Signal, ...]] = {}
 
-    def reading(self, facts: int) -> list[Signal]:
-        """The signals that read any of these facts, in judging order."""
+    def reading(self, facts: int) -> tuple[Signal, ...]:
+        """The signals that may have to look at a change of any of these facts, in judging order."""
         found = self._by_facts.get(facts)
         if found is None:
-            found = self._by_facts[facts] = [s for s in self.signals if s.reads & facts]
+            found = tuple(s for s in self.signals if (s.reads | s.reads_open | s.arms) & facts)
+            self._by_facts[facts] = found
         return found
+
+    def watched(self, account: Account) -> int:
+        """The facts whose change anything about this account has to look at, as it stands now."""
+        hot = account.hot
+        facts = self.user_reads
+        for signal in self.account_scope:
+            facts |= signal.reads
+            if signal.id in hot.episodes:
+                facts |= signal.reads_open
+            elif signal.arms and signal.id not in hot.due:
+                facts |= signal.arms
+        return facts

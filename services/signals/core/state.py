@@ -16,7 +16,7 @@ from services.signals.core.contract import Profile
 from services.signals.core.days import DAY_US, NEVER
 from services.signals.core.episodes import Episode, Past
 from services.signals.core.records import Invoice, Ticket, User
-from services.signals.core.windows import MEASURES, Windows
+from services.signals.core.windows import Windows
 
 MAX_OPEN_TICKETS = 2000
 MAX_OPEN_INVOICES = 500
@@ -32,11 +32,12 @@ class OpenSubject(Struct, array_like=True):
 
 
 class IdChunk(Struct, array_like=True):
-    """A stored set of event ids: its number, how many it has, and the newest hour in it."""
+    """A stored set of event ids: its number, how many it has, the newest hour in it, and the format it was written in."""
 
     number: int
     size: int
     newest_hour: int
+    version: int = 1
 
 
 class Hot(Struct, array_like=True):
@@ -47,10 +48,10 @@ class Hot(Struct, array_like=True):
     last_usage: int = -1
     usage_days: list[int] = []  # up to five distinct days with usage: more are never asked for
     windows_today: int = 0
-    window_sums: list[list[int]] = []
-    bucket_today: list[int] = []
-    bucket_week: list[int] = []
+    counts_today: list[int] = []  # per measure
+    counts_changed: dict[int, list[int]] = {}  # per day, what the stored buckets lack
     activity: Activity = field(default_factory=Activity)
+    users_active: dict[str, int] = {}  # last active day of users whose own record is behind
     low_adoption_since: int = -1
     value_reached: bool = False
     goals_tracked: bool = False
@@ -66,11 +67,10 @@ class Hot(Struct, array_like=True):
     past: dict[str, Past] = {}
     due: dict[str, int] = {}
     user_episodes: dict[str, OpenSubject] = {}
-    roll_day: int = 0  # the next day whose midnight may change something
     offsets: list[int] = []
     sequence: int = 0
     changed_days: list[int] = []
-    ids_recent: list[tuple[int, int]] = []
+    ids: dict[int, bytes] = {}  # by hour, 8 bytes each
     id_chunks: list[IdChunk] = []
     next_chunk: int = 0
     outbox: list[tuple[str, bytes]] = []
@@ -78,12 +78,20 @@ class Hot(Struct, array_like=True):
     erased: bool = False
     unknown_entities: int = 0
     over_cap: int = 0
+    catalogue: str = ""  # the rules that the deadlines in `due` were named by
+    ids_1: list[tuple[int, int]] = []  # as format 1 had them; they expire within a day
 
 
 class Account:
-    """An account under work: its stored state, its windows, the sub-records in use, and what became dirty."""
+    """An account under work: its stored state, its windows, the sub-records in use, and what became dirty.
+
+    `wake` is no later than the next instant at which time alone can change the account; `tomorrow` is the midnight that
+    ends its day; `watched` are the facts that some signal has to look at as the account stands, -1 where that is to be
+    found out. `new_ids` are those of this effect, by hour. `seen_users` remembers last active days that were read.
+    """
 
     __slots__ = (
+        "dirty",
         "dirty_invoices",
         "dirty_tickets",
         "dirty_users",
@@ -96,9 +104,13 @@ class Account:
         "invoices",
         "key",
         "new_ids",
+        "seen_users",
         "tickets",
+        "tomorrow",
         "user_heap",
         "users",
+        "wake",
+        "watched",
         "windows",
     )
 
@@ -108,51 +120,45 @@ class Account:
         self.hot = hot
         self.windows = windows
         self.users: dict[str, User] = {}
+        self.seen_users: dict[str, int] = {}
         self.tickets: dict[str, Ticket] = {}
         self.invoices: dict[str, Invoice] = {}
         self.dirty_users: set[str] = set()
         self.dirty_tickets: set[str] = set()
         self.dirty_invoices: set[str] = set()
-        self.ids: dict[int, int] | None = None
-        self.new_ids: list[tuple[int, int]] = []
+        self.ids: dict[bytes | int, int] | None = None
+        self.new_ids: dict[int, bytearray] = {}
         self.user_heap = user_heap
+        self.dirty = False
         self.fresh = False
         self.health_urgent = False
         self.health_published = False
+        self.watched = -1
+        self.tomorrow = (windows.today + 1) * DAY_US
+        self.wake = self.next_due()
 
     def next_due(self) -> int:
-        """The earliest instant at which time alone can change this account: a midnight, a deadline, a user's deadline."""
-        hot = self.hot
+        """The earliest instant at which time alone can change this account: a deadline, or a user's deadline."""
         due = self.own_due()
-        if self.user_heap and not hot.churned:
+        if self.user_heap and not self.hot.churned:
             due = min(due, self.user_heap[0][0])
         return due
 
     def own_due(self) -> int:
         """As `next_due`, without the users': theirs are in their own records."""
         hot = self.hot
-        if hot.erased:
-            return NEVER
-        return min(min(hot.due.values(), default=NEVER), hot.roll_day * DAY_US)
+        return NEVER if hot.erased or not hot.due else min(hot.due.values())
 
     def note_user_due(self, user_id: str, user: User) -> None:
         """Queue a user's next deadline. Entries that are no longer so are dropped when they come up."""
         due = user.next_due()
         if due:
             heapq.heappush(self.user_heap, (due, user_id))
+            self.wake = min(self.wake, due)
 
 
 def fresh_account(key: bytes, clock: int, topics: int) -> Account:
     """An account that nothing is known of, at the partition's clock."""
     day = clock // DAY_US
-    hot = Hot(
-        clock=clock,
-        windows_today=day,
-        roll_day=day + 1,
-        offsets=[-1] * topics,
-        activity=Activity(today=day, last_active=[0] * 92),
-    )
-    hot.window_sums = [[0, 0, 0, 0] for _ in MEASURES]
-    hot.bucket_today = [0] * len(MEASURES)
-    hot.bucket_week = [0] * len(MEASURES)
+    hot = Hot(clock=clock, windows_today=day, offsets=[-1] * topics, activity=Activity(today=day))
     return Account(key, hot, Windows(day), [])

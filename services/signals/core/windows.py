@@ -1,6 +1,8 @@
-"""Windows as sums of buckets: 92 day buckets and 56 ISO-week buckets per measure, with running sums, so that a read is O(1).
+"""Windows as sums of buckets: 92 day buckets and 56 ISO-week buckets per measure, and today's counts beside them.
 
 Ages count back from `today`: age 0 is the running day or week. A day leaves the day ring at age 92 and lives on in its week.
+Counting on the running day, which is nearly every event, is one addition; a window is summed when somebody asks for it,
+which is when a deadline has come or a record is published.
 """
 
 from __future__ import annotations
@@ -14,121 +16,152 @@ MEASURES: Final = ("usage", "core")
 USAGE: Final = 0
 CORE: Final = 1
 
-UNCHANGING: Final = 1 << 40
-"""A number of days that never pass."""
-
-EDGES: Final = (1, 7, 28, 29, 56, 57, 90)
-"""Ages at which a day enters or leaves a window that is compared or shown."""
-
-LAST_AGES: Final = tuple(edge - 1 for edge in EDGES)
-
 DAYS: Final = 92
 WEEKS: Final = 56
 
-STEPS: Final = tuple(next((edge - age for edge in EDGES if edge > age), UNCHANGING) for age in range(DAYS))
-"""By age, in how many days a bucket of that age next enters or leaves a window."""
+CHANGED_DAYS: Final = 8
+"""Days whose change may wait in the account's own record before the stored buckets are written anew."""
 
 
 class Windows:
-    """Buckets and running sums of every measure of one account.
+    """Buckets of every measure of one account. A ring that never counted anything is None.
 
-    `sums[m]` holds, for measure m, the sums over ages [0,7), [0,28), [28,56) and [0,90).
+    `now` are the running day's counts, in no ring yet. `changed` holds what was counted since the stored buckets were
+    written, by day: the stored buckets and these give the rings again. `stale` asks for the buckets to be written anew.
     """
 
-    __slots__ = ("days", "stale_history", "sums", "today", "weeks")
+    __slots__ = ("changed", "days", "now", "stale", "today", "weeks")
 
     def __init__(self, today: int = 0) -> None:
         self.today = today
-        self.days = [[0] * DAYS for _ in MEASURES]
-        self.weeks = [[0] * WEEKS for _ in MEASURES]
-        self.sums = [[0, 0, 0, 0] for _ in MEASURES]
-        self.stale_history = False  # the stored history lacks something other than today's and this week's bucket
+        self.now: list[int] = [0] * len(MEASURES)
+        self.days: list[list[int] | None] = [None] * len(MEASURES)
+        self.weeks: list[list[int] | None] = [None] * len(MEASURES)
+        self.changed: dict[int, list[int]] = {}
+        self.stale = False
 
     def advance(self, today: int) -> None:
-        """Move to a later day: buckets age, windows lose what leaves them. An earlier day changes nothing."""
-        step = today - self.today
-        if step <= 0:
+        """Move to a later day: today's counts get a bucket, buckets age. An earlier day changes nothing."""
+        before = self.today
+        if today <= before:
             return
-        if not any(any(ring) for ring in self.weeks):
-            self.today = today  # nothing to age, and nothing in the stored history either
-            return
-        self.stale_history = True
-        if step >= DAYS:
-            for m in range(len(MEASURES)):
-                self.days[m] = [0] * DAYS
-                self.sums[m] = [0, 0, 0, 0]
-        else:
-            for ring, sums in zip(self.days, self.sums, strict=True):
-                for new in range(self.today + 1, today + 1):
-                    sums[0] -= ring[(new - 7) % DAYS]
-                    leaves_28 = ring[(new - 28) % DAYS]
-                    sums[1] -= leaves_28
-                    sums[2] += leaves_28 - ring[(new - 56) % DAYS]
-                    sums[3] -= ring[(new - 90) % DAYS]
-                    ring[new % DAYS] = 0
-        first, last = week_of(self.today) + 1, week_of(today)
-        for week in range(max(first, last - WEEKS + 1), last + 1):
-            for ring in self.weeks:
-                ring[week % WEEKS] = 0
+        for measure, amount in enumerate(self.now):
+            if amount:
+                self._count(measure, before, amount)
+                self.now[measure] = 0
+        self.age(today)
+
+    def age(self, today: int) -> None:
+        """Move the rings to a later day: the buckets of the days and weeks between are empty."""
+        before = self.today
         self.today = today
+        step = today - before
+        last = week_of(today)
+        passed = min(last - week_of(before), WEEKS)
+        for measure, ring in enumerate(self.days):
+            if ring is None:
+                continue
+            if step == 1:
+                ring[today % DAYS] = 0
+            elif step >= DAYS:
+                self.days[measure] = [0] * DAYS
+            else:
+                for new in range(before + 1, today + 1):
+                    ring[new % DAYS] = 0
+        if passed:
+            for ring in self.weeks:
+                if ring is not None:
+                    for week in range(last - passed + 1, last + 1):
+                        ring[week % WEEKS] = 0
 
     def add(self, measure: int, day: int, amount: int) -> None:
         """Count `amount` on a day that is not after today. Older than the buckets reach: in weeks only, or nowhere."""
-        age = self.today - day
-        if age < DAYS:
-            self.days[measure][day % DAYS] += amount
-            sums = self.sums[measure]
-            if age < 28:
-                sums[1] += amount
-                if age < 7:
-                    sums[0] += amount
-            elif age < 56:
-                sums[2] += amount
-            if age < 90:
-                sums[3] += amount
+        if day == self.today:
+            self.now[measure] += amount
+        else:
+            self._count(measure, day, amount)
+
+    def _count(self, measure: int, day: int, amount: int) -> None:
+        counts = self.changed.get(day)
+        if counts is None:
+            counts = self.changed[day] = [0] * len(MEASURES)
+            self.stale = self.stale or len(self.changed) > CHANGED_DAYS
+        counts[measure] += amount
+        self.put(measure, day, amount)
+
+    def put(self, measure: int, day: int, amount: int) -> None:
+        """Count in the rings alone."""
+        if self.today - day < DAYS:
+            days = self.days[measure]
+            if days is None:
+                days = self.days[measure] = [0] * DAYS
+            days[day % DAYS] += amount
         week = week_of(day)
         if week_of(self.today) - week < WEEKS:
-            self.weeks[measure][week % WEEKS] += amount
-        if age:
-            self.stale_history = True
+            weeks = self.weeks[measure]
+            if weeks is None:
+                weeks = self.weeks[measure] = [0] * WEEKS
+            weeks[week % WEEKS] += amount
 
     def on_age(self, measure: int, age: int) -> int:
         """The bucket of the day `age` days ago."""
-        return self.days[measure][(self.today - age) % DAYS] if age < DAYS else 0
+        if not age:
+            return self.now[measure]
+        ring = self.days[measure]
+        return ring[(self.today - age) % DAYS] if ring is not None and age < DAYS else 0
+
+    def complete(self, measure: int, newest: int, oldest: int) -> int:
+        """Sum over the complete days from `newest` (1 is yesterday) to `oldest` days ago, both included."""
+        ring = self.days[measure]
+        if ring is None:
+            return 0
+        first, last = (self.today - oldest) % DAYS, (self.today - newest) % DAYS
+        return sum(ring[first : last + 1]) if first <= last else sum(ring[first:]) + sum(ring[: last + 1])
 
     def last_7(self, measure: int) -> int:
         """Sum over the last 7 days including today."""
-        return self.sums[measure][0]
+        return self.now[measure] + self.complete(measure, 1, 6)
 
     def last_28(self, measure: int) -> int:
         """Sum over the last 28 days including today."""
-        return self.sums[measure][1]
+        return self.now[measure] + self.complete(measure, 1, 27)
 
     def previous_28(self, measure: int) -> int:
         """Sum over the 28 days before the last 28."""
-        return self.sums[measure][2]
+        return self.complete(measure, 28, 55)
 
     def last_90(self, measure: int) -> int:
         """Sum over the last 90 days including today."""
-        return self.sums[measure][3]
+        return self.now[measure] + self.complete(measure, 1, 89)
 
     def complete_28(self, measure: int) -> int:
         """Sum over the 28 complete days before today."""
-        return self.sums[measure][1] - self.on_age(measure, 0) + self.on_age(measure, 28)
+        return self.complete(measure, 1, 28)
 
     def complete_previous_28(self, measure: int) -> int:
         """Sum over the 28 complete days before those of `complete_28`."""
-        return self.sums[measure][2] - self.on_age(measure, 28) + self.on_age(measure, 56)
+        return self.complete(measure, 29, 56)
 
     def complete_weeks(self, measure: int, newest: int, oldest: int) -> int:
         """Sum over the ISO weeks from `newest` to `oldest` weeks ago, both included; 1 is the last complete week."""
-        week, ring = week_of(self.today), self.weeks[measure]
+        ring = self.weeks[measure]
+        if ring is None:
+            return 0
+        week = week_of(self.today)
         return sum(ring[(week - age) % WEEKS] for age in range(newest, oldest + 1))
 
-    def next_change(self) -> int:
-        """In how many days a midnight first changes something that is compared or shown, `UNCHANGING` if none does."""
-        today, ring = self.today, self.days[USAGE]  # no measure counts a day on which usage counts nothing
-        if any(ring[(today - age) % DAYS] for age in LAST_AGES):
-            return 1
-        nearest = min((STEPS[age] for age in range(DAYS) if ring[(today - age) % DAYS]), default=UNCHANGING)
-        return min(nearest, 7 - (today + 3) % 7) if any(self.weeks[CORE]) else nearest
+    def by_age(self, measure: int, ages: int) -> list[int]:
+        """The buckets of the last `ages` (at most 92) days, today's first."""
+        ring = self.days[measure]
+        if ring is None:
+            return [self.now[measure]] + [0] * (ages - 1)
+        today = self.today
+        return [self.now[measure]] + [ring[(today - age) % DAYS] for age in range(1, ages)]
+
+    def weeks_by_age(self, measure: int) -> list[int]:
+        """The buckets of the last 56 weeks, the running week's first."""
+        week, today = week_of(self.today), self.now[measure]
+        ring = self.weeks[measure]
+        if ring is None:
+            return [today] + [0] * (WEEKS - 1)
+        return [ring[week % WEEKS] + today] + [ring[(week - age) % WEEKS] for age in range(1, WEEKS)]
