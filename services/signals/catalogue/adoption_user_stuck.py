@@ -71,7 +71,8 @@ SIGNAL = Signal(
         "pages, counted after the raise, within 7 × 24 h, or 60 days after the raise. Once per user."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
-    reads=Fact.USER,
+    reads=Fact.LOGIN,
+    reads_open=Fact.USER,
     inputs=("usage.logged_in", "usage.page_viewed"),
     action=Action(
         title="Send the user the getting-started path and offer a short call",

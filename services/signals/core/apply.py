@@ -106,7 +106,14 @@ def page_viewed(account: Account, event: Event, at: int, records: Records) -> in
     user.views += 1
     if user.first_login >= 0 and user.first_login <= at < user.first_login + EARLY_US:
         user.early_views += 1
-    user.views_at = sorted([*user.views_at, at])[-KEPT_VIEWS:]
+    viewed = user.views_at
+    if viewed and at < viewed[-1]:
+        viewed.append(at)
+        viewed.sort()
+    else:
+        viewed.append(at)
+    if len(viewed) > KEPT_VIEWS:
+        del viewed[0]
     records.changed(account, data.user)
     return facts | Fact.USER
 
@@ -114,15 +121,16 @@ def page_viewed(account: Account, event: Event, at: int, records: Records) -> in
 def logged_in(account: Account, event: Event, at: int, records: Records) -> int:
     """Counts for the user; the earliest login starts the user's first week."""
     data: LoggedIn = event.data
-    facts = _used(account, data.user, at, records)
+    facts = _used(account, data.user, at, records) | Fact.USER
     user = records.user(account, data.user)
     user.logins += 1
     if user.first_login < 0 or at < user.first_login:
         user.first_login = at
         user.login_event = event.id
         user.early_views = sum(at <= viewed < at + EARLY_US for viewed in user.views_at)
+        facts |= Fact.LOGIN
     records.changed(account, data.user)
-    return facts | Fact.USER
+    return facts
 
 
 def error_seen(account: Account, event: Event, at: int, records: Records) -> int:

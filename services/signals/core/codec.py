@@ -187,7 +187,8 @@ def _account(body: memoryview, history: memoryview | None) -> tuple[Hot, Windows
 
 def encode_user(user: User, epoch: int, effect: int) -> bytes:
     """A user's record; its header tells when time alone may change the user next."""
-    return _encode(USER, epoch, effect, user.next_due() or NEVER, user)
+    due = min(user.due.values()) if user.due else NEVER
+    return HEADER.pack(VERSION, USER[0], epoch, effect, due) + _pack(user)
 
 
 def decode_user(key: bytes, value: bytes) -> User:

@@ -35,7 +35,7 @@ Emit = Callable[[Account, str, Transition], None]
 ALL_FACTS = sum(FACT_NAMES)
 USAGE_FACTS = Fact.USAGE | Fact.LATE_USAGE
 """What windows are judged by at midnights and late events only."""
-SUBJECT_FACTS = Fact.USER | Fact.SURVEY
+SUBJECT_FACTS = Fact.USER | Fact.LOGIN | Fact.SURVEY
 NOBODY: tuple[str, ...] = ()
 
 
@@ -77,6 +77,7 @@ class Engine:
         hot = account.hot
         if hot.first_event < 0 or at < hot.first_event:
             hot.first_event = at
+            hot.erased = False
             self.arm(account)
         handler = HANDLERS.get(event.__class__)
         if handler is None:
@@ -181,14 +182,30 @@ class Engine:
         self._risks_changed = False
         for signal in signals:
             if signal.scope == "user":
-                context.p = parameters[signal.id]
                 for user_id in users:
-                    self._aim(context, signal, user_id)
-                    self._judge_one(context, signal, late)
+                    self._judge_user(context, signal, user_id, parameters, facts, late, due)
             elif not signal.reads & Fact.RISKS:
                 self._judge_account(context, signal, parameters, facts, late, due)
-        for signal in catalogue.risk_readers:
-            self._judge_account(context, signal, parameters, facts | self._risks_changed * Fact.RISKS, late, due)
+        if due or self._risks_changed or facts & catalogue.risk_facts:
+            for signal in catalogue.risk_readers:
+                self._judge_account(context, signal, parameters, facts | self._risks_changed * Fact.RISKS, late, due)
+
+    def _judge_user(
+        self,
+        context: Context,
+        signal: Signal,
+        user_id: str,
+        parameters: Mapping[str, Any],
+        facts: int,
+        late: bool,
+        due: bool,
+    ) -> None:
+        """Judge a signal of user scope for one user if one of `facts` calls for it, or with `due` in any case."""
+        self._aim(context, signal, user_id)
+        open_or_not = signal.reads_open if context.episode is not None else signal.arms
+        if due or (signal.reads | open_or_not) & facts:
+            context.p = parameters[signal.id]
+            self._judge_one(context, signal, late)
 
     def _judge_account(
         self, context: Context, signal: Signal, parameters: Mapping[str, Any], facts: int, late: bool, due: bool

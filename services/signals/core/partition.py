@@ -6,10 +6,10 @@ It decides everything and does nothing: the shell reads records, hands them over
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Final, Protocol
 
@@ -134,6 +134,7 @@ class PartitionEngine:
         self._user_heaps: dict[bytes, list[tuple[int, str]]] = {}
         self._health_waiting: dict[bytes, None] = {}
         self._health_at: dict[bytes, float] = {}
+        self._health_turns: list[tuple[float, bytes]] = []
         self._rolled_day = 0
         self._cached_users = 0
         self.pending_bytes = 0
@@ -206,7 +207,7 @@ class PartitionEngine:
                 due = codec.header_of(value)[2]
                 if due < NEVER:
                     account, user = codec.split_sub_key(key)
-                    heapq.heappush(self._user_heaps.setdefault(account, []), (due, user))
+                    heappush(self._user_heaps.setdefault(account, []), (due, user))
                     self._queue(account, due)
         for account_key in sorted(last):
             self._touch(self._account(account_key))
@@ -269,8 +270,8 @@ class PartitionEngine:
             state.unchecked[topic] += 1
         else:
             # The terminator keeps an id apart from the same one with zero bytes behind it.
-            number = int.from_bytes(f"{event.source}\0{event.id}\1".encode(), "little") % ID_MODULUS
-            identity = number.to_bytes(8, "little")
+            text = f"{event.source}\0{event.id}\1".encode()
+            identity = (int.from_bytes(text, "little") % ID_MODULUS).to_bytes(8, "little")
             ids = account.ids
             if ids is None:
                 ids = self._ids(account)
@@ -344,7 +345,7 @@ class PartitionEngine:
         """Wake up to `limit` accounts whose deadline the partition clock has reached. True when more wait."""
         self._queue_touched()
         while limit and self._due and self._due[0][0] <= self.clock:
-            due, key = heapq.heappop(self._due)
+            due, key = heappop(self._due)
             if self._queued.get(key) != due:
                 continue
             del self._queued[key]
@@ -367,7 +368,7 @@ class PartitionEngine:
     def _queue(self, key: bytes, due: int) -> None:
         if due < self._queued.get(key, NEVER):
             self._queued[key] = due
-            heapq.heappush(self._due, (due, key))
+            heappush(self._due, (due, key))
 
     # -- accounts -------------------------------------------------------------------------------------------------
 
@@ -614,17 +615,24 @@ class PartitionEngine:
         for account in self._dirty.values():
             hot = account.hot
             hot.sequence += 1
-            writes = [] if hot.erased else self._store_ids(account, epoch)
+            if not hot.erased and (account.new_ids or hot.ids or hot.id_chunks):
+                effects.state += self._store_ids(account, epoch)
             if self.with_health and not hot.erased:
-                turn = self._health_at.get(account.key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s
-                if account.health_urgent or (live and turn):
+                if account.health_urgent or (
+                    live and self._health_at.get(account.key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s
+                ):
                     self._publish_health(effects, account, now_s)
                 else:
-                    self._health_waiting[account.key] = None
+                    if account.key not in self._health_waiting:
+                        self._health_waiting[account.key] = None
+                        heappush(
+                            self._health_turns, (self._health_at.get(account.key, now_s) + HEALTH_EVERY_S, account.key)
+                        )
                     account.health_published = False
-            effects.state += self._records_of(account, epoch, writes)
-            key = account.key
-            effects.signals += [(topic, key, value, hot.sequence) for topic, value in self._signals.get(key, [])]
+            self._records_of(account, epoch, effects.state)
+            if account.key in self._signals:
+                key = account.key
+                effects.signals += [(topic, key, value, hot.sequence) for topic, value in self._signals[key]]
             account.dirty = False
         for account in self._resend:
             new = len(self._signals.get(account.key, []))
@@ -643,32 +651,35 @@ class PartitionEngine:
         self._trim()
         return effects
 
-    def _records_of(
-        self, account: Account, epoch: int, ids: list[tuple[bytes, bytes | None]]
-    ) -> list[tuple[bytes, bytes | None]]:
-        """The account's changed records, its own last."""
+    def _records_of(self, account: Account, epoch: int, records: list[tuple[bytes, bytes | None]]) -> None:
+        """Add the account's changed records, its own last."""
         key, effect = account.key, self.state.effect
-        records: list[tuple[bytes, bytes | None]] = [*ids]
-        for user_id in sorted(account.dirty_users):
-            value = codec.encode_user(account.users[user_id], epoch, effect)
-            records.append((codec.sub_key(codec.USER, key, user_id), value))
-        for ticket_id in sorted(account.dirty_tickets):
-            value = codec.encode_ticket(account.tickets[ticket_id], epoch, effect)
-            records.append((codec.sub_key(codec.TICKET, key, ticket_id), value))
-        for invoice_id in sorted(account.dirty_invoices):
-            value = codec.encode_invoice(account.invoices[invoice_id], epoch, effect)
-            records.append((codec.sub_key(codec.INVOICE, key, invoice_id), value))
+        if account.dirty_users:
+            prefix = codec.sub_key(codec.USER, key, "")
+            users = account.users
+            for user_id in sorted(account.dirty_users):
+                records.append((prefix + user_id.encode(), codec.encode_user(users[user_id], epoch, effect)))
+            account.dirty_users.clear()
+        if account.dirty_tickets:
+            for ticket_id in sorted(account.dirty_tickets):
+                value = codec.encode_ticket(account.tickets[ticket_id], epoch, effect)
+                records.append((codec.sub_key(codec.TICKET, key, ticket_id), value))
+            account.dirty_tickets.clear()
+        if account.dirty_invoices:
+            for invoice_id in sorted(account.dirty_invoices):
+                value = codec.encode_invoice(account.invoices[invoice_id], epoch, effect)
+                records.append((codec.sub_key(codec.INVOICE, key, invoice_id), value))
+            account.dirty_invoices.clear()
+        if account.tickets:
+            account.tickets.clear()
+        if account.invoices:
+            account.invoices.clear()
         if account.windows.stale:
             records.append((codec.HISTORY + key, codec.encode_history(account, epoch, effect)))
             account.windows.stale = False
             account.windows.changed = {}
         waiting = key in self._health_waiting  # due at once after a restart: its health was not published
         records.append((codec.ACCOUNT + key, codec.encode_account(account, epoch, effect, waiting)))
-        for names in (account.dirty_users, account.dirty_tickets, account.dirty_invoices):
-            names.clear()
-        account.tickets.clear()
-        account.invoices.clear()
-        return records
 
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
         historical = self._engine.historical
@@ -680,8 +691,10 @@ class PartitionEngine:
         self._health_waiting.pop(account.key, None)
 
     def _publish_waiting(self, effects: Effects, now_s: float) -> None:
-        for key in list(self._health_waiting):
-            if self._health_at.get(key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s:
+        turns = self._health_turns
+        while turns and turns[0][0] <= now_s:
+            key = heappop(turns)[1]
+            if key in self._health_waiting:
                 self._publish_health(effects, self._account(key), now_s)
 
     def _trim(self) -> None:

@@ -24,7 +24,7 @@ class Fact:
     LATE_USAGE = 2  # a complete day's usage
     LAST_USAGE = 4  # when the account was last used
     ACTIVE = 8  # the number of active users
-    USER = 16  # a user's own record
+    USER = 16  # what a user did: logins and page views
     TICKETS = 32
     INVOICES = 64
     PROFILE = 128
@@ -34,6 +34,7 @@ class Fact:
     RISKS = 2048  # the set of open account-scope risks, or their severities
     CONTRACT = 4096  # renewed
     TIER = 8192  # other thresholds are in force
+    LOGIN = 16384  # a user's first login
 
 
 FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}
@@ -158,9 +159,12 @@ class Catalogue:
         self.account_scope = tuple(s for s in self.signals if s.scope != "user")
         self.user_scope = tuple(s for s in self.signals if s.scope == "user")
         self.risk_readers = tuple(s for s in self.signals if s.reads & Fact.RISKS)
+        self.risk_facts = 0
+        for signal in self.risk_readers:
+            self.risk_facts |= signal.reads | signal.reads_open | signal.arms
         self.user_reads = 0
         for signal in self.user_scope:
-            self.user_reads |= signal.reads
+            self.user_reads |= signal.reads | signal.reads_open | signal.arms
         self._by_facts: dict[int, tuple[Signal, ...]] = {}
 
     def reading(self, facts: int) -> tuple[Signal, ...]:
