@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -179,6 +179,8 @@ class Group:
     folder: Path
     app_id: str
     extra: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    """Goes before the command of workers that are started."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -197,7 +199,7 @@ class Group:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.double"],
+                [*self.prefix, sys.executable, "-m", "tests.faults.double"],
                 cwd=ROOT,
                 env=env | self.extra | extra,
                 stdin=subprocess.DEVNULL,
@@ -283,6 +285,29 @@ def committed(bootstrap: str, app_id: str) -> int:
             consumer.get_watermark_offsets(place, timeout=10)[1] - max(0, place.offset)
             for place in consumer.committed(wanted, timeout=10)
         )
+    finally:
+        consumer.close()
+
+
+def ends(bootstrap: str) -> dict[tuple[str, int], int]:
+    """The next offset of every input topic-partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex})
+    try:
+        return {
+            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            for topic in INPUT_TOPICS
+            for number in range(PARTITIONS)
+        }
+    finally:
+        consumer.close()
+
+
+def reached(bootstrap: str, app_id: str, wanted: Mapping[tuple[str, int], int]) -> bool:
+    """Whether the group has committed every one of these offsets."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": app_id})
+    try:
+        places = [TopicPartition(topic, number) for (topic, number), end in wanted.items() if end]
+        return all(at.offset >= wanted[at.topic, at.partition] for at in consumer.committed(places, timeout=10))
     finally:
         consumer.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -75,22 +75,38 @@ class Cluster:
 
 
 @contextmanager
-def behind_a_proxy(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[tuple[LocalKafka, Proxy]]:
-    """One broker and a proxy before it. Who comes through the proxy's port is told of no other way to the broker.
+def behind_proxies(
+    folder: Path, count: int, settings: Mapping[str, object] | None = None
+) -> Iterator[tuple[LocalKafka, list[Proxy]]]:
+    """One broker with `count` proxies before it. Who comes through a proxy's port is told of no other way to the broker.
 
     The broker's own `.bootstrap` is the direct way, for who watches.
     """
-    port, control, hidden, front = free_ports(4)
+    port, control, *pairs = free_ports(2 + 2 * count)
+    hidden, front = pairs[:count], pairs[count:]
+    names = [f"FAR{number}" for number in range(count)]
+    own = f"PLAINTEXT://127.0.0.1:{port}"
     listeners = {
-        "listeners": (f"PLAINTEXT://127.0.0.1:{port},FAR://127.0.0.1:{hidden},CONTROLLER://127.0.0.1:{control}"),
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},FAR://127.0.0.1:{front}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join(
+            [
+                own,
+                f"CONTROLLER://127.0.0.1:{control}",
+                *(f"{name}://127.0.0.1:{at}" for name, at in zip(names, hidden, strict=True)),
+            ]
+        ),
+        "advertised.listeners": ",".join(
+            [own, *(f"{name}://127.0.0.1:{at}" for name, at in zip(names, front, strict=True))]
+        ),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)),
     }
     broker = LocalKafka(folder, port, control, heap=HEAP, settings=listeners | dict(settings or {}))
     try:
         broker.start()
         broker.wait_ready()
-        with Proxy(front, hidden) as proxy:
-            yield broker, proxy
+        with ExitStack() as stack:
+            yield (
+                broker,
+                [stack.enter_context(Proxy(near, far)) for near, far in zip(front, hidden, strict=True)],
+            )
     finally:
         broker.kill()
