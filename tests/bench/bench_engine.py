@@ -369,25 +369,78 @@ async def _make_topic(stage: Stage, name: str) -> None:
 # -- where the CPU goes -------------------------------------------------------------------------------------------
 
 
-def profile_tables(profile: Path, us: float, name: str, rows: int = 45) -> list[Table]:
-    """Functions by own time and by time with what they call, as µs an event.
+LAYERS = (
+    ("fetch: the consumer's thread", ("mode/threads.py:ServiceThread._start_thread",)),
+    ("decode", ("services/signals/runtime/records.py:prepare",)),
+    ("merge, queues, positions", ("services/signals/runtime/stream.py", "services/signals/runtime/merge.py")),
+    ("health records", ("services/signals/core/partition.py:PartitionEngine._publish_health",)),
+    ("state to bytes", ("services/signals/core/partition.py:PartitionEngine._records_of",)),
+    (
+        "ids of the last 24 h",
+        tuple(f"services/signals/core/partition.py:PartitionEngine.{n}" for n in ("_store_ids", "_ids", "_seen")),
+    ),
+    (
+        "transitions to bytes",
+        ("services/signals/core/partition.py:PartitionEngine._emit", "services/signals/core/transitions.py"),
+    ),
+    ("judge signals", ("services/signals/core/engine.py:Engine.judge", "services/signals/catalogue/")),
+    ("day rolls", ("services/signals/core/engine.py:Engine._roll",)),
+    ("apply the event", ("services/signals/core/engine.py:Engine.apply", "services/signals/core/apply.py")),
+    (
+        "deadlines: which, when",
+        (
+            "services/signals/core/engine.py:Engine.advance",
+            "services/signals/core/partition.py:PartitionEngine._queue_touched",
+        ),
+    ),
+    (
+        "accounts from bytes",
+        (
+            "services/signals/core/partition.py:PartitionEngine._account",
+            "services/signals/core/partition.py:PartitionEngine.user",
+        ),
+    ),
+    ("append, publish, local copy", ("services/signals/runtime/effects.py", "services/signals/runtime/stores.py")),
+)
+REST = (
+    ("the rest of the core", ("services/signals/core/",)),
+    ("the rest of the worker", ("services/signals/runtime/worker.py",)),
+)
+"""What a stack is charged to: the layer of its innermost frame that has one, else the first of these."""
 
-    The whole run is in the profile, its start too: shares are of the samples under the agent's and consumer's loops.
+
+def layer_of(stack: list[str]) -> str:
+    """The layer that a stack's time belongs to."""
+    for layers in (LAYERS, REST):
+        for frame in reversed(stack):
+            for layer, places in layers:
+                if frame.startswith(places):
+                    return layer
+    return "event loop, producer, commits"
+
+
+def profile_tables(profile: Path, us: float, name: str, rows: int = 40) -> list[Table]:
+    """Layers, functions by own time, and functions with what they call, as µs an event.
+
+    Shares of the whole run but for imports.
     """
-    samples: list[tuple[float, list[str]]] = json.loads(profile.read_text())
+    samples: list[tuple[float, list[str]]] = [
+        (spent, stack) for spent, stack in json.loads(profile.read_text()) if not any("importlib" in f for f in stack)
+    ]
+    layers: dict[str, float] = defaultdict(float)
     own: dict[str, float] = defaultdict(float)
     within: dict[str, float] = defaultdict(float)
     for spent, stack in samples:
-        if any("importlib" in frame for frame in stack):
-            continue
+        layers[layer_of(stack)] += spent
         own[stack[-1]] += spent
         for frame in set(stack):
-            within[frame] += spent
+            if frame.startswith(("services/signals/", "schemas/")):
+                within[frame] += spent
     total = math.fsum(own.values())
     tables = []
-    for title, counted in (("own", own), ("with what it calls", within)):
-        table = Table(f"Where the CPU goes ({title}), {name}", ("function", "share %", "µs/event"))
-        for function, spent in sorted(counted.items(), key=lambda entry: -entry[1])[:rows]:
-            table.rows.append((function, 100 * spent / total, us * spent / total))
+    for title, counted in (("by layer", layers), ("own", own), ("with what it calls", within)):
+        table = Table(f"Where the CPU goes ({title}), {name}", ("where", "share %", "µs/event"))
+        for place, spent in sorted(counted.items(), key=lambda entry: -entry[1])[:rows]:
+            table.rows.append((place, 100 * spent / total, us * spent / total))
         tables.append(table)
     return tables

@@ -24,8 +24,9 @@ ROOT = str(Path(__file__).resolve().parent.parent.parent) + os.sep
 def _name(frame: FrameType) -> str:
     code = frame.f_code
     place = code.co_filename.removeprefix(ROOT)
-    _, packages, inside = place.partition("site-packages/")
-    return f"{inside if packages else place}:{code.co_qualname}"
+    for folder in ("site-packages/", f"/python3.{sys.version_info.minor}/"):
+        place = place.rpartition(folder)[2]
+    return f"{place}:{code.co_qualname}"
 
 
 def _sample(target: Path) -> None:
