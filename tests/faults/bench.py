@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from schemas.events import INPUT_TOPICS
 from schemas.signals import RISK_TOPIC
@@ -219,6 +219,21 @@ class Group:
 
         wait_for(f"worker {name} ready", is_ready, within=within)
 
+    def progress(self, within: float = 60.0) -> float:
+        """Return once what was on the input topics at the call is applied and committed; the seconds that took."""
+        started = time.monotonic()
+        wanted = ends(self.bootstrap)
+        try:
+            wait_for(
+                "what was sent is applied",
+                lambda: reached(self.bootstrap, self.app_id, wanted),
+                within=within,
+                every=0.2,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
+        return time.monotonic() - started
+
     def kill(self, name: str) -> None:
         """As a power cut would."""
         self.processes[name].kill()
@@ -289,12 +304,20 @@ def committed(bootstrap: str, app_id: str) -> int:
         consumer.close()
 
 
+def answered[T](ask: Callable[[], T]) -> T | None:
+    """What is answered, None while no leader is there to answer."""
+    try:
+        return ask()
+    except KafkaException:
+        return None
+
+
 def ends(bootstrap: str) -> dict[tuple[str, int], int]:
     """The next offset of every input topic-partition."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex})
     try:
         return {
-            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
+            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=3)[1]
             for topic in INPUT_TOPICS
             for number in range(PARTITIONS)
         }
@@ -307,7 +330,7 @@ def reached(bootstrap: str, app_id: str, wanted: Mapping[tuple[str, int], int]) 
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": app_id})
     try:
         places = [TopicPartition(topic, number) for (topic, number), end in wanted.items() if end]
-        return all(at.offset >= wanted[at.topic, at.partition] for at in consumer.committed(places, timeout=10))
+        return all(at.offset >= wanted[at.topic, at.partition] for at in consumer.committed(places, timeout=3))
     finally:
         consumer.close()
 

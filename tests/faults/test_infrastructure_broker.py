@@ -15,7 +15,7 @@ from deploy.local.kafka import LocalKafka
 from tests.conftest import clean_environment
 from tests.faults import bench, brokers
 from tests.faults.proxy import Proxy
-from tests.harness import ebbtide, http_status, wait_for
+from tests.harness import ebbtide, http_status
 from tests.integration.test_runtime import assert_exact, settle
 
 NAMES = ("a", "b")
@@ -39,21 +39,11 @@ class Far:
         ended = {name: worker.poll() for name, worker in self.workers.processes.items() if worker.poll() is not None}
         assert not ended, f"{ended}\n{self.workers.logs()}"
 
-    def progress(self, within: float = 60.0) -> float:
-        """Return once both workers are ready and what was there at the call is committed. Seconds that took."""
-        started = time.monotonic()
+    def progress(self, within: float = 60.0) -> None:
+        """Return once both workers are ready and what was there at the call is committed."""
         for name in NAMES:
             self.workers.ready(name, within)
-        wanted = bench.ends(self.broker.bootstrap)
-
-        def reached() -> bool:
-            return bench.reached(self.broker.bootstrap, self.workers.app_id, wanted)
-
-        try:
-            wait_for("what was sent is applied", reached, within=within, every=0.2)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.workers.logs()}") from None
-        return time.monotonic() - started
+        self.workers.progress(within)
 
 
 @pytest.fixture(scope="module")

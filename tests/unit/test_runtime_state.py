@@ -16,7 +16,7 @@ from services.signals.runtime.fence import Fence, next_epoch
 from services.signals.runtime.poison import PoisonLog
 from services.signals.runtime.quiet import OncePer
 from services.signals.runtime.slots import claim
-from services.signals.runtime.stores import DiskStore, MemoryStore, PartitionStore
+from services.signals.runtime.stores import DiskStore, MemoryStore, PartitionStore, StoreError
 
 
 def value(epoch: int, text: str = "") -> bytes:
@@ -116,6 +116,14 @@ def test_a_disk_store_is_there_again_after_a_restart(tmp_path: Path) -> None:
     other = stores.on_disk(tmp_path)
     assert other[2].get(b"a") == b"1", "a partition that went away can be opened by another worker"
     other.close()
+
+
+def test_a_copy_that_cannot_be_opened_names_its_folder_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "7").write_text("no database")
+    copies = stores.on_disk(tmp_path)
+    with pytest.raises(StoreError, match=r"EBBTIDE_DATA_DIR.*nothing is lost") as caught:
+        copies[7]
+    assert str(tmp_path / "7") in str(caught.value)
 
 
 def test_a_copy_of_another_changelog_is_discarded(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ EXPECTED: Final = (
     ForeignWrite,
     HoleError,
     StateError,
+    stores.StoreError,
 )
 """What ends the process with a message that says why: no traceback would add to it."""
 

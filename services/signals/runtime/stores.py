@@ -8,10 +8,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import rocksdict
+
+
+class StoreError(Exception):
+    """A local copy cannot be read or written. The message names its folder and what to do."""
+
+    def __init__(self, folder: Path, problem: object) -> None:
+        super().__init__(
+            f"the local copy of the state in {folder} cannot be read or written ({problem}). If the disk is full, free "
+            "space or set EBBTIDE_DATA_DIR to a folder with more; if the copy is damaged, delete that folder. Then start "
+            "the engine again: nothing is lost, what is missing there is read from the changelog"
+        )
+        self.folder = folder
+
 
 Write = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
@@ -69,7 +83,7 @@ class MemoryStore:
 
 class DiskStore:
     """In RocksDB: survives the process. Not flushed to the disk on each write; after a power cut the end of it is
-    missing, position included, and is read from the changelog again."""
+    missing, position included, and is read from the changelog again. Whatever the disk refuses is a StoreError."""
 
     def __init__(self, folder: Path, cache: rocksdict.Cache) -> None:
         options = rocksdict.Options(raw_mode=True)
@@ -82,16 +96,23 @@ class DiskStore:
         tables.set_block_cache(cache)
         tables.set_bloom_filter(10, False)
         options.set_block_based_table_factory(tables)
-        self._db: Any = rocksdict.Rdict(str(folder), options=options)
+        self._folder = folder
+        try:
+            self._db: Any = rocksdict.Rdict(str(folder), options=options)
+        except Exception as error:  # rocksdict has no type of its own
+            raise StoreError(folder, error) from error
         self.offset, self.epoch = -1, 0
-        stored = self._db.get(_POSITION)
+        stored = self.get(_POSITION)
         if stored is not None:
             offset, epoch = stored.split()
             self.offset, self.epoch = int(offset), int(epoch)
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise StoreError(self._folder, error) from error
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -110,13 +131,18 @@ class DiskStore:
                 batch.put(key, value)
         if position is not None:
             batch.put(_POSITION, b"%d %d" % position)
-        self._db.write(batch)
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise StoreError(self._folder, error) from error
         if position is not None:
             self.offset, self.epoch = position
 
     def close(self) -> None:
         """Release the folder for another process."""
-        self._db.close()
+        # After a refused write closing says so once more, over the error that matters.
+        with suppress(Exception):
+            self._db.close()
 
 
 class PartitionStores:

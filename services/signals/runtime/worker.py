@@ -23,7 +23,7 @@ from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
 from services.signals.runtime.poison import TRIES, PoisonLog
 from services.signals.runtime.records import FUTURE_US, Item
-from services.signals.runtime.stores import PartitionStore, PartitionStores
+from services.signals.runtime.stores import PartitionStore, PartitionStores, StoreError
 from services.signals.runtime.stream import Batch, MergedStream, Opened, RecordError
 
 log = structlog.get_logger()
@@ -215,6 +215,8 @@ class Worker:
                         break
                 else:
                     return True
+        except StoreError:
+            raise  # the disk's doing, and no reason to put a good record aside
         except Exception as error:
             assert item is not None
             self._failed(self._topics[item[0]], number, item[1], error)
