@@ -193,7 +193,7 @@ def work_off(
     signals = sum(out[topic] for topic in SIGNAL_TOPICS)
     found: dict[str, bytes] = {}
     for topic in SIGNAL_TOPICS:
-        for _, value in stage.records(topic, before[topic]):
+        for _, value, _ in stage.records(topic, before[topic]):
             assert value is not None
             found[json.loads(value)["id"]] = value
     written = (

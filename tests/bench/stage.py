@@ -62,6 +62,7 @@ class Stage:
         self._stack = ExitStack()
         self.kafka: LocalKafka
         self.database: str | None = None
+        self._postgres: LocalPostgres | None = None
 
     def __enter__(self) -> Self:
         if self._delete:
@@ -80,15 +81,17 @@ class Stage:
 
     # -- what is started ------------------------------------------------------------------------------------------
 
-    def postgres(self) -> None:
-        """Start a database with all tables; durable, as in production."""
-        (port,) = free_ports(1)
-        server = LocalPostgres(self.folder / "postgres", port)
-        self._stack.callback(server.kill)
-        server.start()
-        server.wait_ready()
-        server.create_database("bench")
-        self.database = server.url("bench")
+    def fresh_database(self) -> None:
+        """A new database with all tables, for the processes started from now on; durable, as in production."""
+        if self._postgres is None:
+            (port,) = free_ports(1)
+            self._postgres = LocalPostgres(self.folder / "postgres", port)
+            self._stack.callback(self._postgres.kill)
+            self._postgres.start()
+            self._postgres.wait_ready()
+        name = f"bench_{uuid.uuid4().hex[:8]}"
+        self._postgres.create_database(name)
+        self.database = self._postgres.url(name)
         asyncio.run(db.upgrade(self.database))
 
     def environment(self, app_id: str, **settings: object) -> dict[str, str]:
@@ -196,13 +199,13 @@ class Stage:
         finally:
             consumer.close()
 
-    def records(self, topic: str, since: dict[int, int]) -> list[tuple[bytes | None, bytes | None]]:
-        """Keys and values of a topic from the offsets `since` to its end."""
+    def records(self, topic: str, since: dict[int, int]) -> list[tuple[bytes | None, bytes | None, float]]:
+        """Keys, values and Unix times of a topic's records from the offsets `since` to its end."""
         ends = self.ends(topic)
         consumer = Consumer(
             {"bootstrap.servers": self.kafka.bootstrap, "group.id": "bench", "enable.partition.eof": True}
         )
-        found: list[tuple[bytes | None, bytes | None]] = []
+        found: list[tuple[bytes | None, bytes | None, float]] = []
         try:
             consumer.assign([TopicPartition(topic, n, since.get(n, 0)) for n in ends])
             open_ = {n for n, end in ends.items() if since.get(n, 0) < end}
@@ -211,7 +214,7 @@ class Stage:
                     number, offset = message.partition(), message.offset()
                     assert number is not None
                     if message.error() is None:
-                        found.append((message.key(), message.value()))
+                        found.append((message.key(), message.value(), message.timestamp()[1] / 1000))
                     if message.error() is not None or (offset is not None and offset + 1 >= ends[number]):
                         open_.discard(number)
             return found
@@ -254,6 +257,10 @@ class Running:
             return http_status(f"{self.service.url}/readyz") == 200
 
         wait_for(f"{self.service.name} ready", is_ready, within=within)
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self.service.process.poll() is None
 
     def check(self) -> None:
         """RuntimeError with the end of its log when it has ended."""
