@@ -222,11 +222,11 @@ class Group:
     def progress(self, within: float = 60.0) -> float:
         """Return once what was on the input topics at the call is applied and committed; the seconds that took."""
         started = time.monotonic()
-        wanted = ends(self.bootstrap)
         try:
+            wanted = wait_for("the brokers answer", lambda: answered(lambda: ends(self.bootstrap)), within=within)
             wait_for(
                 "what was sent is applied",
-                lambda: reached(self.bootstrap, self.app_id, wanted),
+                lambda: answered(lambda: reached(self.bootstrap, self.app_id, wanted)),
                 within=within,
                 every=0.2,
             )

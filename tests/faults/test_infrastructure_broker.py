@@ -1,11 +1,15 @@
-"""The broker dies and comes back, and the network between engine and broker stalls and resets: nobody counts wrong."""
+"""The broker dies and comes back, and the network between engine and broker stalls and resets: nobody counts wrong.
+
+Every worker has a proxy of its own and knows no other way to the broker. The short form runs the engine double, the long
+one the engine itself and the independent checker.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,163 +18,209 @@ import pytest
 from deploy.local.kafka import LocalKafka
 from tests.conftest import clean_environment
 from tests.faults import bench, brokers
+from tests.faults.load import Historical
 from tests.faults.proxy import Proxy
+from tests.faults.run import FaultRun
 from tests.harness import ebbtide, http_status
 from tests.integration.test_runtime import assert_exact, settle
 
 NAMES = ("a", "b")
+LINES = 60
+"""Most lines that a worker may log over one outage: a client library alone has thousands to say."""
 
 
 @dataclass
-class Far:
-    """A broker, workers `a` and `b`, and before each worker the proxy that is its only way to the broker."""
+class Line:
+    """A broker, and the proxy before each worker."""
 
     broker: LocalKafka
     proxies: dict[str, Proxy]
-    workers: bench.Group
 
-    def start(self, name: str) -> None:
-        """Start a worker, or start it again."""
-        address = f"127.0.0.1:{self.proxies[name].port}"
-        self.workers.start(name, ready=False, EBBTIDE_KAFKA_BOOTSTRAP_SERVERS=address)
-
-    def all_live(self) -> None:
-        """AssertionError when a worker has ended."""
-        ended = {name: worker.poll() for name, worker in self.workers.processes.items() if worker.poll() is not None}
-        assert not ended, f"{ended}\n{self.workers.logs()}"
-
-    def progress(self, within: float = 60.0) -> None:
-        """Return once both workers are ready and what was there at the call is committed."""
-        for name in NAMES:
-            self.workers.ready(name, within)
-        self.workers.progress(within)
+    def address(self, name: str) -> str:
+        """Where a worker finds the broker."""
+        return f"127.0.0.1:{self.proxies[name].port}"
 
 
 @pytest.fixture(scope="module")
-def line(session_folder: Path) -> Iterator[tuple[LocalKafka, dict[str, Proxy]]]:
+def wiring(session_folder: Path) -> Iterator[Line]:
     """A broker of this module's own, behind a proxy for each worker."""
     with brokers.behind_proxies(session_folder / "far", len(NAMES)) as (broker, proxies):
-        yield broker, dict(zip(NAMES, proxies, strict=True))
+        yield Line(broker, dict(zip(NAMES, proxies, strict=True)))
 
 
 @pytest.fixture
-def far(line: tuple[LocalKafka, dict[str, Proxy]], tmp_path: Path) -> Iterator[Far]:
-    """Topics made anew, and both workers at work."""
-    broker, proxies = line
+def line(wiring: Line) -> Iterator[Line]:
+    """The broker without topics; the proxies are left as they were found."""
+    wiring.broker.delete_all_topics()
+    yield wiring
+    for proxy in wiring.proxies.values():
+        proxy.resume()
+
+
+# -- short ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workers(line: Line, tmp_path: Path) -> Iterator[bench.Group]:
+    """Both workers at work, over the engine double."""
     app_id = f"engine-{uuid.uuid4().hex[:8]}"
-    env = clean_environment() | {"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap, "EBBTIDE_ENGINE_APP_ID": app_id}
-    broker.delete_all_topics()
-    ebbtide("topics", "apply", env=env)
-    made = Far(broker, proxies, bench.Group(broker.bootstrap, tmp_path, app_id))
+    bootstrap = line.broker.bootstrap
+    ebbtide(
+        "topics",
+        "apply",
+        env=clean_environment() | {"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "EBBTIDE_ENGINE_APP_ID": app_id},
+    )
+    group = bench.Group(bootstrap, tmp_path, app_id)
     try:
         for name in NAMES:
-            made.start(name)
+            group.start(name, ready=False, EBBTIDE_KAFKA_BOOTSTRAP_SERVERS=line.address(name))
         for name in NAMES:
-            made.workers.ready(name)
-        yield made
+            group.ready(name)
+        yield group
     finally:
-        for proxy in proxies.values():
-            proxy.resume()
-        made.workers.end()
+        group.end()
 
 
-def outage(far: Far, seconds: float, load: float = 400) -> None:
-    """Kill the broker under load, start it `seconds` later; afterwards everything must be exact, by the same workers."""
-    sending = bench.Load(far.broker.bootstrap, rate=load)
+def assert_the_same_workers(group: bench.Group) -> None:
+    """None has ended."""
+    ended = [name for name, worker in group.processes.items() if worker.poll() is not None]
+    assert not ended, group.logs()
+
+
+def test_a_broker_killed_under_load_is_waited_for(line: Line, workers: bench.Group) -> None:
+    """Without waiting, every worker would end and start anew at each failover, and recover for minutes under load."""
+    load = bench.Load(line.broker.bootstrap, rate=400)
     try:
-        time.sleep(2)
-        far.broker.kill()
         time.sleep(1)
-        assert http_status(f"{far.workers.urls['a']}/livez") == 200
-        time.sleep(seconds - 1)
-        far.all_live()
-        far.broker.start()
-        far.broker.wait_ready()
-        far.progress()
+        line.broker.kill()
+        time.sleep(4)
+        assert {http_status(f"{workers.urls[name]}/livez") for name in NAMES} == {200}
+        line.broker.start()
+        line.broker.wait_ready()
+        workers.progress()
     finally:
-        sent = sending.finish()
-    settle(far.workers, sent, within=90)
-    far.all_live()
-    assert_exact(far.workers)
+        sent = load.finish()
+    settle(workers, sent)
+    assert_exact(workers)
+    assert_the_same_workers(workers)
     for name in NAMES:
-        lines = (far.workers.folder / f"{name}.log").read_text(errors="replace").splitlines()
-        assert len(lines) < 60, "\n".join(lines)
+        lines = (workers.folder / f"{name}.log").read_text(errors="replace").splitlines()
+        assert len(lines) < LINES, "\n".join(lines)
 
 
-def test_a_broker_killed_under_load_is_waited_for(far: Far) -> None:
-    """Without waiting, every worker would end and restart at each failover, and recover for minutes under load."""
-    outage(far, 4.0)
-
-
-@pytest.mark.long
-def test_a_broker_that_takes_18_seconds_to_come_back(far: Far) -> None:
-    """Beyond the session timeout and beyond the producer's request timeout: neither may end a worker."""
-    outage(far, 18.0)
-
-
-def test_a_network_that_stalls_and_resets_costs_time_only(far: Far) -> None:
+def test_a_network_that_stalls_and_resets_costs_time_only(line: Line, workers: bench.Group) -> None:
     """What was on its way when a connection was reset may or may not have arrived: a state batch that is sent again must
     count once, and a fetch that was cut must be fetched again."""
-    disturb(far, stalls=(2.0,), rounds=1)
-    far.all_live()
-
-
-@pytest.mark.long
-def test_a_network_that_is_bad_for_minutes(far: Far) -> None:
-    """Stalls up to just under the session timeout, resets, and a slow line in between, on both workers at random."""
-    disturb(far, stalls=(0.5, 1.5, 3.0, 4.5), rounds=12)
-    far.all_live()
-
-
-def disturb(far: Far, *, stalls: Sequence[float], rounds: int) -> None:
-    """Each round: a reset under full load, a slow line, a stall that ends in a reset, and then progress."""
-    chance = random.Random(5)
-    sending = bench.Load(far.broker.bootstrap, rate=500)
+    load = bench.Load(line.broker.bootstrap, rate=500)
     reset = 0
     try:
-        for _ in range(rounds):
-            time.sleep(chance.uniform(0.5, 1.5))
-            for proxy in far.proxies.values():
-                reset += proxy.reset()
-            proxy = far.proxies[chance.choice(NAMES)]
-            proxy.slow(0.02)
-            time.sleep(1)
-            proxy.stall()
-            time.sleep(chance.choice(stalls))
-            if chance.random() < 0.7 or rounds == 1:
-                reset += proxy.reset()
-            proxy.resume()
-            far.progress()
+        time.sleep(1)
+        for proxy in line.proxies.values():
+            reset += proxy.reset()
+        time.sleep(0.5)
+        line.proxies["a"].stall()
+        time.sleep(2)
+        reset += line.proxies["a"].reset()
+        line.proxies["a"].resume()
+        workers.progress()
     finally:
-        sent = sending.finish()
-    assert reset >= 2 * rounds, "nothing was reset"
-    settle(far.workers, sent, within=90)
-    assert_exact(far.workers)
+        sent = load.finish()
+    assert reset >= 2 * len(NAMES), "nothing was reset"
+    settle(workers, sent)
+    assert_exact(workers)
+    assert_the_same_workers(workers)
+
+
+# -- long -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far_run(line: Line, tmp_path: Path, request: pytest.FixtureRequest) -> FaultRun:
+    """A fault run on this broker. Its workers are to be started with `start`."""
+    return FaultRun(line.broker.bootstrap, tmp_path / "run", name=request.node.name)
+
+
+def start(run: FaultRun, line: Line) -> None:
+    """Start both workers, each behind its proxy."""
+    for name in NAMES:
+        run.start_worker(name, ready=False, EBBTIDE_KAFKA_BOOTSTRAP_SERVERS=line.address(name))
+    for name in NAMES:
+        run.ready(name)
 
 
 @pytest.mark.long
-def test_a_worker_cut_off_beyond_its_session_harms_nothing(far: Far) -> None:
+def test_a_broker_that_takes_18_seconds_to_come_back_twice(line: Line, far_run: FaultRun) -> None:
+    """Beyond the session timeout and beyond the producer's request timeout: neither may end a worker."""
+    with far_run as run:
+        start(run, line)
+        run.load(Historical(8_000), rate=100)
+        for _ in range(2):
+            run.progress(50)
+            run.fault("broker killed for 18 s")
+            line.broker.kill()
+            time.sleep(18)
+            assert {http_status(f"{run.workers[name].url}/livez") for name in NAMES} == {200}
+            line.broker.start()
+            line.broker.wait_ready()
+            run.progress(50)
+        assert run.loading, "the load was over before the last fault"
+        run.settle()
+        run.check()
+        assert not run.report.ended, "a worker ended because the broker was away"
+        for name in NAMES:
+            assert len(run.tail(name, 1000).splitlines()) < 2 * LINES, run.tail(name, 1000)
+
+
+@pytest.mark.long
+def test_a_network_that_is_bad_for_minutes(line: Line, far_run: FaultRun) -> None:
+    """Resets, a slow line and stalls up to just under the session timeout, on either worker at random; then progress."""
+    chance = random.Random(5)
+    with far_run as run:
+        start(run, line)
+        run.load(Historical(12_000), rate=100)
+        for _ in range(10):
+            time.sleep(chance.uniform(0.5, 1.5))
+            for proxy in line.proxies.values():
+                proxy.reset()
+                run.fault("all connections reset")
+            proxy = line.proxies[chance.choice(NAMES)]
+            proxy.slow(0.02)
+            run.fault("slow line")
+            time.sleep(1)
+            proxy.stall()
+            run.fault("stall")
+            time.sleep(chance.choice([0.5, 1.5, 3.0, 4.5]))
+            if chance.random() < 0.7:
+                proxy.reset()
+                run.fault("reset after a stall")
+            proxy.resume()
+            run.progress(20)
+        assert run.loading, "the load was over before the last fault"
+        run.settle()
+        run.check()
+        assert not run.report.ended, "a worker ended because of the network"
+
+
+@pytest.mark.long
+def test_a_worker_cut_off_beyond_its_session_harms_nothing(line: Line, far_run: FaultRun) -> None:
     """Its last effects lie in the network while another takes its partitions over, and arrive after that one's.
 
     Without epochs the late state would be what recovery reads last; without the check for foreign writes the worker
     that took over would go on over a log that no longer says what it knows.
     """
-    sending = bench.Load(far.broker.bootstrap, rate=500)
-    try:
-        for name in ("a", "b", "a"):
-            far.progress()
-            far.proxies[name].stall()
-            time.sleep(12)  # session timeout 6 s: the other has taken over and written
-            far.proxies[name].resume()
-            time.sleep(4)
-            for each in NAMES:
-                if far.workers.processes[each].poll() is not None:
-                    assert far.workers.processes[each].returncode == 1, far.workers.logs()
-                    far.start(each)
-            far.progress()
-    finally:
-        sent = sending.finish()
-    settle(far.workers, sent, within=90)
-    truth = bench.inputs(far.broker.bootstrap)
-    states = bench.states(far.broker.bootstrap, far.workers.app_id)
-    assert {name: (account.count, account.total) for name, account in states.items()} == truth, far.workers.logs()
+    with far_run as run:
+        start(run, line)
+        run.load(Historical(12_000), rate=100)
+        for name in ("a", "b", "a", "b"):
+            run.progress(20)
+            line.proxies[name].stall()
+            run.fault("cut off for two sessions")
+            time.sleep(12)
+            run.progress(20)
+            line.proxies[name].resume()
+            time.sleep(3)
+            run.progress(20)
+        assert run.loading, "the load was over before the last fault"
+        run.settle()
+        run.check()
+        assert run.report.ended.keys() <= {"another worker has this partition"}, run.report.ended
