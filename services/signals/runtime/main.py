@@ -94,6 +94,8 @@ class Process:
             return False, "waiting for partitions"
         if worker.stream.settled:
             return True, f"{len(worker.engines)} partitions"
+        if not app.source.assigned:
+            return False, "waiting for partitions"
         if not app.source.partitions():
             return True, "no partitions: there are more workers than partitions"
         return False, "partitions are being opened"
@@ -214,6 +216,9 @@ class Process:
         told = asyncio.ensure_future(stop.wait())
         side = [asyncio.ensure_future(self._run_ticker()), asyncio.ensure_future(self._measure())]
         try:
+            await asyncio.wait({starting, crashed, told}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
             await asyncio.wait({crashed, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._state = "stopping"

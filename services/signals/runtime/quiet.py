@@ -9,7 +9,9 @@ from typing import Final
 
 EVERY_S: Final = 30.0
 LIBRARIES: Final = ("aiokafka", "faust", "mode")
-SERVICES: Final = tuple(f"services.signals.runtime.{module}" for module in ("app", "source", "table"))
+SERVICES: Final = tuple(
+    f"services.signals.runtime.{module}" for module in ("app", "source", "chunked", "guarded", "table")
+)
 """Modules whose classes are Faust services: Faust logs their starting and stopping under these names."""
 
 
