@@ -153,17 +153,18 @@ def test_a_broker_that_takes_18_seconds_to_come_back_twice(line: Line, far_run: 
     """Beyond the session timeout and beyond the producer's request timeout: neither may end a worker."""
     with far_run as run:
         start(run, line)
-        run.load(Historical(8_000), rate=100)
+        load = run.load(Historical(8_000), rate=40)
         for _ in range(2):
-            run.progress(50)
+            run.progress(10)
             run.fault("broker killed for 18 s")
             line.broker.kill()
             time.sleep(18)
             assert {http_status(f"{run.workers[name].url}/livez") for name in NAMES} == {200}
             line.broker.start()
             line.broker.wait_ready()
-            run.progress(50)
+            run.progress(10)
         assert run.loading, "the load was over before the last fault"
+        load.hurry()
         run.settle()
         run.check()
         assert not run.report.ended, "a worker ended because the broker was away"
@@ -177,7 +178,7 @@ def test_a_network_that_is_bad_for_minutes(line: Line, far_run: FaultRun) -> Non
     chance = random.Random(5)
     with far_run as run:
         start(run, line)
-        run.load(Historical(12_000), rate=100)
+        load = run.load(Historical(10_000), rate=40)
         for _ in range(10):
             time.sleep(chance.uniform(0.5, 1.5))
             for proxy in line.proxies.values():
@@ -194,8 +195,9 @@ def test_a_network_that_is_bad_for_minutes(line: Line, far_run: FaultRun) -> Non
                 proxy.reset()
                 run.fault("reset after a stall")
             proxy.resume()
-            run.progress(20)
+            run.progress(10)
         assert run.loading, "the load was over before the last fault"
+        load.hurry()
         run.settle()
         run.check()
         assert not run.report.ended, "a worker ended because of the network"
@@ -210,17 +212,18 @@ def test_a_worker_cut_off_beyond_its_session_harms_nothing(line: Line, far_run: 
     """
     with far_run as run:
         start(run, line)
-        run.load(Historical(12_000), rate=100)
+        load = run.load(Historical(10_000), rate=40)
         for name in ("a", "b", "a", "b"):
-            run.progress(20)
+            run.progress(10)
             line.proxies[name].stall()
             run.fault("cut off for two sessions")
             time.sleep(12)
-            run.progress(20)
+            run.progress(10)
             line.proxies[name].resume()
             time.sleep(3)
-            run.progress(20)
+            run.progress(10)
         assert run.loading, "the load was over before the last fault"
+        load.hurry()
         run.settle()
         run.check()
         assert run.report.ended.keys() <= {"another worker has this partition"}, run.report.ended

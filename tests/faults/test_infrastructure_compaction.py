@@ -66,20 +66,21 @@ def test_workers_killed_while_state_and_health_are_compacted(cleaning: LocalKafk
         # One with a copy on disk, one that reads everything at each start.
         run.start_worker("b", EBBTIDE_ENGINE_STORE="memory")
         run.ready("a")
-        run.load(Historical(9_000), rate=90)
+        load = run.load(Historical(10_000), rate=40)
         run.progress()
         for name in ("a", "b", "a", "b"):
             time.sleep(LAG_S)
             run.kill(name)
             run.ready(name)
-            run.progress(20)
+            run.progress(10)
         # Its last state is written after another has gone on, and is repaired while the cleaner works on it.
         run.freeze("a")
-        run.progress(20)
+        run.progress(10)
         run.thaw("a")
         time.sleep(2)
-        run.progress(20)
+        run.progress(10)
         assert run.loading, "the load was over before the last fault"
+        load.hurry()
         run.settle()
         left = log.read(cleaning.bootstrap, [changelog])
         written = sum({record.partition: record.offset + 1 for record in left}.values())
