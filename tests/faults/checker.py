@@ -279,7 +279,11 @@ class Verdict:
 
 def check(log: Log, *, poison: frozenset[str] = frozenset()) -> Verdict:
     """Compare everything that the engine wrote with what must have come of its input log."""
-    expected = expect(log.inputs, poison=poison)
+    return compare(expect(log.inputs, poison=poison), log)
+
+
+def compare(expected: Expected, log: Log) -> Verdict:
+    """As `check`, of an input log that was recounted already."""
     verdict = Verdict()
     verdict.add(wrong_counts(expected, log.changelog))
     verdict.add(wrong_accounts(expected, log.changelog))

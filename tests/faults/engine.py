@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from tests.faults import guards
+
 EXTRA_PLACES: Final = ("fetched", "recovering", "opening", "opened", "revoked", "before-commit", "after-commit")
 """More places to fail at: records were fetched; a list of changelog records is applied; partitions are opened, before
 and after; partitions are taken away; positions are committed, before and after."""
@@ -113,15 +115,13 @@ def main() -> None:
     asked = os.environ.get
     if plan := asked("CLOCK_OF_TEST"):
         shift_clock(plan)
+    if guard := asked("WITHOUT_OF_TEST"):
+        guards.remove(guard)
     more_places()
     if prefix := asked("CRASH_OF_TEST"):
         crash_on(prefix)
     if number := asked("LOSE_OF_TEST"):
         lose_fetch(int(number))
-    if guard := asked("WITHOUT_OF_TEST"):
-        from tests.faults import guards
-
-        guards.remove(guard)
     from services.signals.runtime.main import run
 
     run()

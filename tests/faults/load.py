@@ -244,13 +244,15 @@ class Sender:
             for message in self._load.messages():
                 if self._enough.is_set():
                     break
-                due = self.sent / self._rate if message.after is None else message.after
-                while (wait := started + due - time.monotonic()) > 0.01:
+                while (wait := started + self._due(message) - time.monotonic()) > 0.01:
                     self._producer.poll(min(wait, 0.2))
                 self.send(message)
             self.flush()
         except BaseException as failure:  # told to whoever joins
             self._failure = failure
+
+    def _due(self, message: Message) -> float:
+        return self.sent / self._rate if message.after is None else message.after
 
     def send(self, message: Message) -> None:
         """Hand one record to the producer, to every partition where it has no key."""

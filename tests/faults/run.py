@@ -11,11 +11,12 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+from services.signals.runtime.failpoints import VARIABLE
 from tests.conftest import clean_environment
 from tests.faults import log
 from tests.faults.checker import OWN_KEY, Verdict, check, id_of, own_record
@@ -81,7 +82,8 @@ class Worker:
     url: str
     log: Path
     wanted: bool = True
-    frozen: bool = False
+    once: str = ""
+    """The failpoint of this start."""
 
 
 class FaultRun:
@@ -122,6 +124,7 @@ class FaultRun:
             "EBBTIDE_ENGINE_SESSION_TIMEOUT_S": "6",
             "EBBTIDE_ENGINE_BATCH": "200",
             "EBBTIDE_TICKS": "off",
+            "CRASH_OF_TEST": "crash-",
             "PYTHONUNBUFFERED": "1",
             **(settings or {}),
         }
@@ -131,6 +134,9 @@ class FaultRun:
         self._tail: log.Tail | None = None
         self._seen = 0
         self._concluded: dict[int, dict[str, Any]] = {}
+        self._failpoints: dict[str, list[str]] = {}
+        self._planned: dict[str, int] = {}
+        self._died: Counter[str] = Counter()
         self._ending = threading.Event()
         self._lock = threading.RLock()
         self._started = time.monotonic()
@@ -174,9 +180,26 @@ class FaultRun:
             path = self.folder / f"{name}.log"
             with path.open("ab") as out:
                 process = self._spawn({**env, **(once or {}), "EBBTIDE_METRICS_PORT_ENGINE": str(port)}, out)
-            self.workers[name] = Worker(name, env, process, f"http://127.0.0.1:{port}", path)
+            failpoint = (once or {}).get(VARIABLE, "")
+            self.workers[name] = Worker(name, env, process, f"http://127.0.0.1:{port}", path, once=failpoint)
         if ready:
             self.ready(name)
+
+    def start_failing(self, name: str, failpoints: Sequence[str], **env: str) -> None:
+        """Start a worker that dies at each of these failpoints (`place:n:kill`), one after another, once a start each."""
+        self._failpoints[name] = list(failpoints)
+        self._planned[name] = len(failpoints)
+        self.start_worker(name, ready=False, once={VARIABLE: failpoints[0]}, **env)
+
+    def died_at_all(self, name: str, within: float) -> None:
+        """Wait until a worker has died at each of its failpoints; each time the engine must have gone on."""
+        deadline = time.monotonic() + within
+        seen = 0
+        while seen < self._planned[name]:
+            left = deadline - time.monotonic()
+            wait_for(f"{name} dies at its failpoint {seen + 1}", lambda: self._died[name] > seen, within=max(1, left))  # noqa: B023
+            seen += 1
+            self.progress()
 
     def _spawn(self, env: Mapping[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -188,7 +211,7 @@ class FaultRun:
             stderr=subprocess.STDOUT,
         )
 
-    def ready(self, name: str, within: float = 90.0) -> None:
+    def ready(self, name: str, within: float = 120.0) -> None:
         """Wait until a worker is ready, through restarts of it."""
         wait_for(
             f"worker {name} ready",
@@ -224,15 +247,13 @@ class FaultRun:
     def freeze(self, name: str) -> None:
         """SIGSTOP: a machine that is paused."""
         self.fault("SIGSTOP")
-        self.workers[name].frozen = True
         self.workers[name].process.send_signal(signal.SIGSTOP)
 
     def thaw(self, name: str) -> None:
         """SIGCONT."""
-        self.workers[name].frozen = False
         self.workers[name].process.send_signal(signal.SIGCONT)
 
-    def wait_stopped(self, name: str, within: float = 60.0) -> None:
+    def wait_stopped(self, name: str, place: str, within: float = 90.0) -> None:
         """Wait until a failpoint has stopped the worker."""
         status = Path(f"/proc/{self.workers[name].process.pid}/stat")
         wait_for(
@@ -240,7 +261,7 @@ class FaultRun:
             lambda: status.read_text().rpartition(")")[2].split()[0] == "T",
             within=within,
         )
-        self.fault("SIGSTOP in an effect")
+        self.fault(f"SIGSTOP at {place}")
 
     def wait_ended(self, name: str, process: subprocess.Popen[bytes], within: float = 60.0) -> int:
         """Wait until that process of a worker has ended, and return its code."""
@@ -265,9 +286,14 @@ class FaultRun:
                     code = worker.process.poll()
                     if code is None or not worker.wanted or not self._restarts or self._ending.is_set():
                         continue
-                    if code != -signal.SIGKILL:
+                    failpoints = self._failpoints.get(worker.name, [])
+                    if code == -signal.SIGKILL and failpoints and worker.once == failpoints[0]:
+                        self.fault(f"kill at {failpoints.pop(0).split(':')[0]}")
+                        self._died[worker.name] += 1
+                    elif code != -signal.SIGKILL:
                         self.report.ended[self._reason(worker, code)] += 1
-                    self.start_worker(worker.name, ready=False)
+                    once = {VARIABLE: failpoints[0]} if failpoints else None
+                    self.start_worker(worker.name, ready=False, once=once)
 
     @staticmethod
     def _reason(worker: Worker, code: int) -> str:
@@ -286,8 +312,6 @@ class FaultRun:
         assert self._sender is None, "one load a run"
         self._load = load
         self._sender = Sender(self.bootstrap, load, rate=rate, partitions=self._partitions)
-        if load.poison:
-            self._env["CRASH_OF_TEST"] = "crash-"
         return self._sender
 
     @property
@@ -309,7 +333,7 @@ class FaultRun:
                     self._concluded[record.partition] = own
         return {number: sum(own["records"]) for number, own in self._concluded.items()}
 
-    def progress(self, records: int = 1, *, within: float = 60.0) -> float:
+    def progress(self, records: int = 1, *, within: float = 120.0) -> float:
         """Wait until every partition's state holds `records` more, from now on; returns the seconds it took.
 
         To be called after each fault: AssertionError when the engine does not go on.
