@@ -29,6 +29,7 @@ import sys
 import time
 import uuid
 from collections import Counter, defaultdict
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -172,20 +173,37 @@ class Result(msgspec.Struct):
 
 
 def work_off(
-    stage: Stage, workload: Workload, *, store: str, batch: int | None = None, profile: Path | None = None
+    stage: Stage,
+    workload: Workload,
+    *,
+    store: str,
+    batch: int | None = None,
+    profile: Path | None = None,
+    workers: int = 1,
 ) -> Result:
-    """Start one worker under a new app id on what the topics hold; stop it when all is applied."""
+    """Start workers under a new app id on what the topics hold; stop them when all is applied."""
     app_id = stage.new_app()
     before = {topic: stage.ends(topic) for topic in (*SIGNAL_TOPICS, HEALTH_TOPIC)}
     health_bytes = stage.bytes_of(HEALTH_TOPIC)
-    env = stage.environment(
-        app_id, engine_store=store, log_level="warning", **({"engine_batch": batch} if batch else {})
-    )
+    chosen = {"engine_store": store, "log_level": "warning"} | ({"engine_batch": batch} if batch else {})
     total = workload.count()
-    with stage.service("engine", env, ready=False, log=app_id, sampled=profile) as engine:
-        first, last = follow(stage, engine, total)
-        done = outcomes(engine.metrics())
-        engine.cost()
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(
+                stage.service(
+                    "engine",
+                    stage.environment(app_id, **chosen),
+                    ready=False,
+                    log=f"{app_id}-{number}",
+                    sampled=profile if number == 0 else None,
+                )
+            )
+            for number in range(workers)
+        ]
+        first, last = follow(stage, engines, total)
+        done: Counter[str] = Counter()
+        for engine in engines:
+            done.update(outcomes(engine.metrics()))
     events = last.applied - first.applied
     changelog = f"{app_id}-state-changelog"
     state = sum(stage.ends(changelog).values())
@@ -209,33 +227,40 @@ def work_off(
         us=(last.engine.cpu_s - first.engine.cpu_s) / events * 1e6,
         rate=events / (last.engine.at - first.engine.at),
         broker_us=(last.broker.cpu_s - first.broker.cpu_s) / events * 1e6,
-        peak=engine.peak,
+        peak=max(engine.peak for engine in engines),
         written=written,
-        counted=(done["applied"], done.get("duplicate", 0), done.get("dead", 0)),
+        counted=(done["applied"], done["duplicate"], done["dead"]),
         transitions=found,
     )
 
 
 class Mark(msgspec.Struct):
-    """How far a worker was, and what it and the broker had used by then."""
+    """How far the workers were, and what they and the broker had used by then; `resident` is the greatest of them."""
 
     applied: int
     engine: Cost
     broker: Cost
 
 
-def follow(stage: Stage, engine: Running, total: int) -> tuple[Mark, Mark]:
-    """The first mark at which something was applied, and the one at which everything was."""
+def follow(stage: Stage, engines: list[Running], total: int) -> tuple[Mark, Mark]:
+    """The first mark at which all worked and something was applied, and the one at which everything was."""
     marks: list[Mark] = []
 
     def look() -> bool:
-        counted = outcomes(engine.metrics())
-        mark = Mark(counted.get("applied", 0), engine.cost(), stage.broker_cost())
-        if mark.applied:
+        counted: Counter[str] = Counter()
+        have = 0.0
+        for engine in engines:
+            metrics = engine.metrics()
+            counted.update(outcomes(metrics))
+            have += bool(metrics.get(("ebbtide_engine_partitions",)))
+        costs = [engine.cost() for engine in engines]
+        used = Cost(costs[-1].at, sum(c.cpu_s for c in costs), max(c.resident for c in costs))
+        mark = Mark(counted["applied"], used, stage.broker_cost())
+        if mark.applied and have == len(engines):
             marks.append(mark)
-        return sum(counted.get(kind, 0) for kind in ("applied", "duplicate", "dead")) >= total
+        return counted["applied"] + counted["duplicate"] + counted["dead"] >= total
 
-    until(f"{total} events applied", look, [engine], within=120 + total / 1000, every=LOOK_EVERY_S)
+    until(f"{total} events applied", look, engines, within=120 + total / 1000, every=LOOK_EVERY_S)
     if len(marks) < 2 or marks[0].applied == marks[-1].applied:
         raise RuntimeError(f"all {total} events were applied between two looks: ask for more --events")
     return marks[0], marks[-1]
