@@ -11,6 +11,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 from services.common import metrics
+from services.common.repeats import OncePer
 from services.common.settings import settings
 
 # They tell of every fetch, heartbeat and request on the level `info`.
@@ -59,6 +60,7 @@ def configure(process: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    handler.addFilter(OncePer())
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
