@@ -165,6 +165,7 @@ class Stage:
                 "linger.ms": 50,
                 "batch.size": 900_000,
                 "queue.buffering.max.messages": 200_000,
+                "log_level": 3,  # a broker that just started refuses the first request for an id, and is asked again
             }
         )
         count = 0
