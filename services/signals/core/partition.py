@@ -88,7 +88,9 @@ class PartitionEngine:
         partitions: int,
         dedupe_hours: int = 24,
         with_health: bool = True,
+        sequence_after: int = 0,
     ) -> None:
+        """`sequence_after`: accounts' sequence numbers go on above it, or above what the state says if that is more."""
         self.partition = partition
         self.topics = topics
         self.store = store
@@ -97,6 +99,7 @@ class PartitionEngine:
         self.transitions: list[Transition] = []
         self.keep_transitions = False
         self._dedupe_us = dedupe_hours * HOUR_US
+        self._sequence_after = sequence_after
         self._engine = Engine(catalogue, self, self._emit)
         n = len(topics)
         self.state = PartitionState(
@@ -529,7 +532,7 @@ class PartitionEngine:
         effects.health += [(key, None) for key in self._gone]
         for account in self._dirty.values():
             hot = account.hot
-            hot.sequence += 1
+            hot.sequence = max(hot.sequence, self._sequence_after) + 1
             writes = [] if hot.erased else self._store_ids(account, epoch)
             if self.with_health and not hot.erased:
                 turn = self._health_at.get(account.key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s

@@ -276,7 +276,15 @@ def real_core(config: Settings) -> Core:
 
     def engines(partitions: int) -> EngineFactory:
         return lambda partition, store: PartitionEngine(
-            partition, INPUT_TOPICS, catalogue, store, partitions=partitions, dedupe_hours=config.dedupe_hours
+            partition,
+            INPUT_TOPICS,
+            catalogue,
+            store,
+            partitions=partitions,
+            dedupe_hours=config.dedupe_hours,
+            # Health goes by sequence. State that is rebuilt must not say less than the state that was there before, nor
+            # that one less than the rebuilt one, should it be taken up again. A millisecond is less than any effect takes.
+            sequence_after=time.time_ns() // 1_000_000,
         )
 
     return Core(engines, epoch_of)
