@@ -141,6 +141,11 @@ async def apply(bootstrap: str, *, partitions: int, replication: int, app_id: st
     return Report(changes=first.changes, differences=left.differences, refused=left.refused)
 
 
+async def existing(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, Existing]:
+    """Those of the topics `names` that the broker has. Raises TopicsRefused where it does not tell."""
+    return await _read(client, names)
+
+
 async def _settled(client: AIOKafkaAdminClient, changed: dict[str, Topic], partitions: int, replication: int) -> None:
     """Return once the brokers show every change and a leader for every partition of the changed topics."""
     deadline = time.monotonic() + SETTLED_WITHIN_S
