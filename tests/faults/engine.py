@@ -73,7 +73,7 @@ def more_places() -> None:
     def at(place: str) -> Callable[[], None]:
         return functools.partial(points.reach, place)
 
-    around(source.SourceConsumer, "_accept", at("fetched"))
+    around(source.InputConsumer, "_accept", at("fetched"))
     around(table.StateTable, "apply_records", at("recovering"))
     around(worker.Worker, "open_partitions", at("opening"), at("opened"))
     around(consumer.Consumer, "on_partitions_revoked", at("revoked"))
@@ -96,9 +96,9 @@ def crash_on(prefix: str) -> None:
 
 def lose_fetch(number: int) -> None:
     """Lose what one fetch brought, as Faust's stock pause does: the position has moved on, the records are gone."""
-    from services.signals.runtime.source import SourceConsumer
+    from services.signals.runtime.source import InputConsumer
 
-    stock = SourceConsumer._accept
+    stock = InputConsumer._accept
     left = number
 
     def accept(self: Any, tp: Any, records: list[Any]) -> None:
@@ -107,7 +107,7 @@ def lose_fetch(number: int) -> None:
         if left:
             stock(self, tp, records)
 
-    SourceConsumer._accept = accept  # type: ignore[method-assign]
+    InputConsumer._accept = accept  # type: ignore[method-assign]
 
 
 def main() -> None:

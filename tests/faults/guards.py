@@ -33,8 +33,11 @@ _HOLES = (
     ),
 )
 _REBALANCE = (
-    Change(RUNTIME + "source", "if fresh and app.consumer_generation_id == generation:", "if True:"),
-    Change(RUNTIME + "source", "calm = self.flow_active and not app.rebalancing", "calm = True"),
+    Change(
+        RUNTIME + "source",
+        "return calm and self._calm() and self.app.consumer_generation_id == generation",
+        "return True",
+    ),
 )
 
 GUARDS: Final[dict[str, tuple[Change, ...]]] = {

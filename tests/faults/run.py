@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -191,15 +192,14 @@ class FaultRun:
         self._planned[name] = len(failpoints)
         self.start_worker(name, ready=False, once={VARIABLE: failpoints[0]}, **env)
 
-    def died_at_all(self, name: str, within: float) -> None:
-        """Wait until a worker has died at each of its failpoints; each time the engine must have gone on."""
-        deadline = time.monotonic() + within
-        seen = 0
-        while seen < self._planned[name]:
-            left = deadline - time.monotonic()
-            wait_for(f"{name} dies at its failpoint {seen + 1}", lambda: self._died[name] > seen, within=max(1, left))  # noqa: B023
-            seen += 1
+    def died_at_all(self, name: str, within: float = 180.0) -> None:
+        """Wait until a worker has died at each of its failpoints, `within` seconds each; after each the engine goes on."""
+        for number in range(1, self._planned[name] + 1):
+            wait_for(f"{name} dies at its failpoint {number}", partial(self._has_died, name, number), within=within)
             self.progress()
+
+    def _has_died(self, name: str, times: int) -> bool:
+        return self._died[name] >= times
 
     def _spawn(self, env: Mapping[str, str], out: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -211,7 +211,7 @@ class FaultRun:
             stderr=subprocess.STDOUT,
         )
 
-    def ready(self, name: str, within: float = 120.0) -> None:
+    def ready(self, name: str, within: float = 240.0) -> None:
         """Wait until a worker is ready, through restarts of it."""
         wait_for(
             f"worker {name} ready",
@@ -229,7 +229,7 @@ class FaultRun:
             worker.process.kill()
             worker.process.wait()
 
-    def terminate(self, name: str, within: float = 15.0) -> float:
+    def terminate(self, name: str, within: float = 60.0) -> float:
         """SIGTERM. Returns how long it took to go; AssertionError when it did not, or with another code than 0."""
         with self._lock:
             worker = self.workers[name]
@@ -253,7 +253,7 @@ class FaultRun:
         """SIGCONT."""
         self.workers[name].process.send_signal(signal.SIGCONT)
 
-    def wait_stopped(self, name: str, place: str, within: float = 90.0) -> None:
+    def wait_stopped(self, name: str, place: str, within: float = 240.0) -> None:
         """Wait until a failpoint has stopped the worker."""
         status = Path(f"/proc/{self.workers[name].process.pid}/stat")
         wait_for(
@@ -333,7 +333,7 @@ class FaultRun:
                     self._concluded[record.partition] = own
         return {number: sum(own["records"]) for number, own in self._concluded.items()}
 
-    def progress(self, records: int = 1, *, within: float = 120.0) -> float:
+    def progress(self, records: int = 1, *, within: float = 240.0) -> float:
         """Wait until every partition's state holds `records` more, from now on; returns the seconds it took.
 
         To be called after each fault: AssertionError when the engine does not go on.
@@ -354,7 +354,7 @@ class FaultRun:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def settle(self, *, within: float = 120.0) -> None:
+    def settle(self, *, within: float = 240.0) -> None:
         """Bring the run to its end: the workers conclude the whole load; then one that has nothing but the changelog.
 
         The last worker starts with empty disks and no faults, judges the closing ticks, says every account's health,
@@ -374,7 +374,7 @@ class FaultRun:
                     worker.process.send_signal(signal.SIGTERM)
         for worker in self.workers.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.process.wait(15)
+                worker.process.wait(60)
             worker.process.kill()
             worker.process.wait()
         self._sender.close_with(self._load.closing())
@@ -389,7 +389,7 @@ class FaultRun:
         self._health_said(within)
         self.workers["last"].wanted = False
         self.workers["last"].process.send_signal(signal.SIGTERM)
-        code = self.workers["last"].process.wait(15)
+        code = self.workers["last"].process.wait(60)
         assert code == 0, f"the last worker ended with {code}\n{self.tail('last')}"
 
     def _drained(self, within: float) -> None:
