@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import signal
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,8 @@ TOOLS = ("plots", "sizing")
 
 def main() -> None:
     """Run the benchmark or tool that is named, or all benchmarks."""
+    # As an exception: what a benchmark started is stopped on its way out, however it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     there = sorted(path.stem.removeprefix(PREFIX) for path in Path(__file__).parent.glob(f"{PREFIX}*.py"))
     name, arguments = (sys.argv[1], sys.argv[2:]) if sys.argv[1:] and sys.argv[1][0] != "-" else (None, sys.argv[1:])
     if name in TOOLS:
