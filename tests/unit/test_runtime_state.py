@@ -116,6 +116,25 @@ def test_a_disk_store_is_there_again_after_a_restart(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_copy_that_rested_longer_than_deletions_are_kept_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 1_700_000_000.0
+    monkeypatch.setattr(stores.time, "time", lambda: written)
+    copies = stores.on_disk(tmp_path)
+    copies[0].write([(b"deleted since", b"x")], (5, 1))
+    copies.close()
+    monkeypatch.setattr(stores.time, "time", lambda: written + stores.TRUSTED_S)
+    copies = stores.on_disk(tmp_path)
+    assert copies[0].offset == 5
+    copies.close()
+    monkeypatch.setattr(stores.time, "time", lambda: written + stores.TRUSTED_S + 1)
+    copies = stores.on_disk(tmp_path)
+    assert copies[0].offset == -1
+    assert copies[0].get(b"deleted since") is None
+    copies.close()
+
+
 def test_a_copy_that_cannot_be_opened_names_its_folder_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "7").write_text("no database")
     copies = stores.on_disk(tmp_path)

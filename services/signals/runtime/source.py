@@ -19,14 +19,18 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, cast
 
+import structlog
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+
+log = structlog.get_logger()
 
 CHUNK: Final = 1000
 """Most records in one chunk: what is decoded without giving way to other tasks."""
@@ -37,6 +41,9 @@ PAUSED_POLL_S: Final = 0.02
 HELD_RECORDS: Final = 160_000
 HELD_BYTES: Final = 192 * 1024 * 1024
 """Bounds of what is fetched and not yet applied, over all partitions of this worker. One fetch may exceed them."""
+
+HOLE_TOLD_EVERY_S: Final = 60.0
+"""A topic written in transactions has a hole for each of them: one line a partition in so many seconds."""
 
 MAX_HELD_PER_PARTITION: Final = 8000
 MIN_HELD_PER_PARTITION: Final = 200
@@ -83,6 +90,7 @@ class InputConsumer(driver.Consumer):
         """How often everything fetched became void: a chunk or an acknowledgement of an earlier epoch counts for nothing."""
         self.holes: dict[tuple[str, int, int], int] = {}
         """Verified holes: (topic, partition, first offset that does not exist) to the next offset that does."""
+        self._hole_told: dict[TP, float] = {}
         self.counts: Counter[str] = Counter()
         """How often: `dropped` records under the guard, `rewinds`, `holes`, `pauses`."""
         self._chunks: deque[Chunk] = deque()
@@ -309,6 +317,17 @@ class InputConsumer(driver.Consumer):
     def _hole(self, tp: TP, first: int, following: int) -> None:
         self.holes[tp.topic, tp.partition, first] = following
         self.counts["holes"] += 1
+        now = time.monotonic()
+        if now >= self._hole_told.get(tp, now):
+            self._hole_told[tp] = now + HOLE_TOLD_EVERY_S
+            log.warning(
+                "offsets that cannot be read any more are passed over: deleted before they were applied (retention is "
+                "too short, or the engine was away too long), or marks of a producer's transactions",
+                topic=tp.topic,
+                partition=tp.partition,
+                first=first,
+                missing=following - first,
+            )
 
     def _refuse(self, tp: TP, records: list[Any]) -> None:
         """Drop what was fetched while partitions moved; it is fetched again."""

@@ -7,6 +7,7 @@ never ahead of the changelog, and a copy on disk needs only what was written aft
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +33,10 @@ Write = tuple[bytes, bytes | None]
 
 # UTF-8 has no byte 0xff, so no key of the engine can begin with it.
 _POSITION: Final = b"\xffposition"
+TRUSTED_S: Final = 12 * 3600.0
+"""How long a copy may have rested. The changelog keeps a deletion for `delete.retention.ms` (a day): a copy that missed
+it would keep what was deleted, an erased account's users among it."""
+
 _MEMTABLE_BYTES: Final = 8 * 1024 * 1024
 _CACHE_BYTES: Final = 64 * 1024 * 1024
 
@@ -101,11 +106,12 @@ class DiskStore:
             self._db: Any = rocksdict.Rdict(str(folder), options=options)
         except Exception as error:  # rocksdict has no type of its own
             raise StoreError(folder, error) from error
-        self.offset, self.epoch = -1, 0
+        self.offset, self.epoch, self.written_s = -1, 0, 0
+        """`written_s` is when the position was written, in seconds since 1970."""
         stored = self.get(_POSITION)
         if stored is not None:
-            offset, epoch = stored.split()
-            self.offset, self.epoch = int(offset), int(epoch)
+            # Copies of the first version do not say when: they begin anew.
+            self.offset, self.epoch, self.written_s = (*map(int, stored.split()), 0)[:3]
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -130,7 +136,7 @@ class DiskStore:
             else:
                 batch.put(key, value)
         if position is not None:
-            batch.put(_POSITION, b"%d %d" % position)
+            batch.put(_POSITION, b"%d %d %d" % (*position, time.time()))
         try:
             self._db.write(batch)
         except Exception as error:
@@ -174,10 +180,20 @@ def in_memory() -> PartitionStores:
 
 
 def on_disk(folder: Path) -> PartitionStores:
-    """Stores in `folder`, one RocksDB each, with one block cache for all."""
+    """Stores in `folder`, one RocksDB each, with one block cache for all. A copy older than `TRUSTED_S` begins anew."""
     folder.mkdir(parents=True, exist_ok=True)
     cache = rocksdict.Cache(_CACHE_BYTES)
-    return PartitionStores(lambda partition: DiskStore(folder / str(partition), cache))
+
+    def opened(partition: int) -> DiskStore:
+        place = folder / str(partition)
+        store = DiskStore(place, cache)
+        if store.offset < 0 or time.time() - store.written_s <= TRUSTED_S:
+            return store
+        store.close()
+        shutil.rmtree(place)
+        return DiskStore(place, cache)
+
+    return PartitionStores(opened)
 
 
 def discard_foreign(folder: Path, ends: Mapping[int, int]) -> list[int]:
