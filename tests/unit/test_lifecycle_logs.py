@@ -26,6 +26,7 @@ logging.getLogger("somebody.else").warning("slow %s", "disk", extra={"seconds": 
 logging.getLogger("aiokafka").info("never shown")
 for _ in range(1000):
     logging.getLogger("aiokafka").error("connect to %s failed", "a:1")
+password = "hunter" + "2"
 try:
     1 / 0
 except ZeroDivisionError:
@@ -46,6 +47,7 @@ def test_json_logs_are_one_object_a_line_also_from_libraries() -> None:
     assert (slow["event"], slow["seconds"], slow["level"]) == ("slow disk", 2, "warning")
     assert away["event"] == "connect to a:1 failed"
     assert "ZeroDivisionError" in failed["exception"]
+    assert "hunter2" not in failed["exception"]
     assert {line["process"] for line in (applied, slow, away, failed)} == {"engine"}
 
 
@@ -55,6 +57,7 @@ def test_text_logs_show_the_same() -> None:
     assert "records=3" in lines[0]
     assert "process=engine" in lines[0]
     assert any("ZeroDivisionError" in line for line in lines)
+    assert not any("hunter2" in line for line in lines), "local variables are secrets and customers' data"
 
 
 def test_a_repeated_library_line_is_said_once_in_a_while() -> None:
