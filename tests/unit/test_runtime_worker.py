@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.events import INPUT_TOPICS
+from services.signals.core.codec import StateError
 from services.signals.runtime import worker as worker_module
 from services.signals.runtime.checks import InputCut
 from services.signals.runtime.effects import Publisher
@@ -161,16 +162,19 @@ async def test_a_record_that_raises_is_counted_and_ends_the_batch(tmp_path: Path
     assert bench.producer.log == []
 
 
-async def test_a_disk_that_fails_puts_no_record_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [StoreError(Path("state"), "input/output error"), StateError("of a newer format")])
+async def test_a_disk_or_state_that_fails_puts_no_record_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
     bench = Bench(tmp_path)
     await bench.worker.open_partitions([0])
 
     def fails(key: bytes) -> bytes | None:
-        raise StoreError(tmp_path, "input/output error")
+        raise failure
 
     monkeypatch.setattr(bench.stores[0], "get", fails)
     for _ in range(3):
-        with pytest.raises(StoreError):
+        with pytest.raises(type(failure)):
             await bench.worker.process({0: items("fine")})
     assert not bench.poison.diverted("usage", 0)
 

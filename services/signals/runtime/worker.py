@@ -17,6 +17,7 @@ import structlog
 from schemas.codec import Refusal
 from schemas.envelope import Event
 from services.common import metrics
+from services.signals.core.codec import StateError
 from services.signals.runtime import checks
 from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Publisher
 from services.signals.runtime.failpoints import Failpoints
@@ -215,8 +216,8 @@ class Worker:
                         break
                 else:
                     return True
-        except StoreError:
-            raise  # the disk's doing, and no reason to put a good record aside
+        except (StoreError, StateError):
+            raise  # the disk's or the state's doing, and no reason to put a good record aside
         except Exception as error:
             assert item is not None
             self._failed(self._topics[item[0]], number, item[1], error)
