@@ -62,7 +62,7 @@ class Intake:
         """
         changes: dict[Name, Link | None] = dict(translation.links)
         changes |= self._changes(translation.ready)
-        records = [_record(ready) for ready in translation.ready]
+        records = [record_of(ready) for ready in translation.ready]
         records += [dead_letters.record(item, family, source, received_at, sent_at) for item in translation.unusable]
         records += [attribution.record(name, link) for name, link in changes.items()]
         if not all(await self._collector.send(records)):
@@ -78,7 +78,7 @@ class Intake:
         """Produce the ready ones, each with a result of its own, in order. Raises Refused 503 if none was acknowledged."""
         ready = [outcome for outcome in outcomes if isinstance(outcome, Ready)]
         changes = self._changes(ready)
-        records = [_record(each) for each in ready]
+        records = [record_of(each) for each in ready]
         acknowledged = await self._collector.send(
             records + [attribution.record(name, link) for name, link in changes.items()]
         )
@@ -125,6 +125,7 @@ class Intake:
         return changes
 
 
-def _record(ready: Ready) -> Record:
+def record_of(ready: Ready) -> Record:
+    """The record of an event: keyed by its account."""
     subject = ready.event.subject
     return Record(ready.topic, None if subject is None else subject.encode(), ready.value)
