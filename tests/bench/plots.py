@@ -116,7 +116,8 @@ def _latency(rows: list[Row]) -> Figure:
     axes.set_yticks(range(len(rows) - 1, -1, -1), names)
     axes.set_xscale("log")
     axes.set_xlabel("ms from accepted by ingest: p50 ●, p95 |, p99 ▸ (logarithmic)")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=8, frameon=False)
     return figure
 
 
