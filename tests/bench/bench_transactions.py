@@ -57,7 +57,8 @@ FORMS = ("fence", "transactions")
 EVENTS = int(os.environ.get("EBBTIDE_BENCH_EVENTS", "100000"))
 ACCOUNTS, DAYS = 5_000, 60
 LIVE_RATE, LIVE_S, PROBE_EVERY = 1_000, 15.0, 20
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 60_000
+SHORT_TIMEOUT_MS = 10_000
 START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 
 QUIET: dict[str, Any] = {"log_level": 0}
@@ -505,11 +506,38 @@ def hanging(stage: Stage) -> float:
     """A worker dies in mid transaction and nobody takes over. How long readers of committed records see nothing new."""
     app_id = stage.fresh()
     send(stage.bootstrap, history(20_000))
-    worker = Worker("transactions", app_id, stage.bootstrap, fail="signals-acknowledged:5:kill")
+    worker = Worker(
+        "transactions", app_id, stage.bootstrap, fail="signals-acknowledged:5:kill", timeout_ms=SHORT_TIMEOUT_MS
+    )
     assert worker.process.wait(120) == -signal.SIGKILL
     died = time.monotonic()
     asyncio.run(quiet(stage.bootstrap, app_id, within=120))
     return time.monotonic() - died
+
+
+def overslept(stage: Stage) -> tuple[str, Outcome]:
+    """A worker is paused in mid transaction beyond the transaction's timeout, and nobody takes over. What it does then."""
+    app_id = stage.fresh()
+    send(stage.bootstrap, history(20_000))
+    fail = "signals-acknowledged:5:stop"
+    worker = Worker("transactions", app_id, stage.bootstrap, fail=fail, timeout_ms=SHORT_TIMEOUT_MS)
+    paused = psutil.Process(worker.process.pid)
+    while paused.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.05)
+    asyncio.run(quiet(stage.bootstrap, app_id))
+    worker.process.send_signal(signal.SIGCONT)
+    try:
+        end = f"ended with {worker.process.wait(30)}"
+    except subprocess.TimeoutExpired:
+        end = "stands still"
+        worker.kill()
+    again = Worker("transactions", app_id, stage.bootstrap)
+    again.said("ready")
+    send(stage.bootstrap, (survey(f"last-{n}", START + dt.timedelta(days=DAYS)) for n in range(200)))
+    time.sleep(3)
+    again.kill()
+    asyncio.run(quiet(stage.bootstrap, app_id))
+    return end, asyncio.run(outcome(stage.bootstrap, app_id, "read_committed"))
 
 
 def broker_dies(stage: Stage, form: str, broker: LocalKafka, fresh: Any) -> tuple[float, str, Outcome]:
@@ -617,6 +645,7 @@ async def coordinator(bootstrap: str, transactional_id: str) -> int:
 
 def main() -> None:
     """Run all scenes and print their figures."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         scenes()
     finally:
@@ -649,10 +678,12 @@ def scenes() -> None:
             end, result = zombie(stage, form)
             print(f"paused worker wakes up, {form}: {end}; {result.verdict}", flush=True)
         print(
-            f"dead in mid transaction, nobody takes over, timeout {TIMEOUT_MS / 1000:.0f} s: "
+            f"dead in mid transaction, nobody takes over, timeout {SHORT_TIMEOUT_MS / 1000:.0f} s: "
             f"readers stand still for {hanging(stage):.1f} s",
             flush=True,
         )
+        end, result = overslept(stage)
+        print(f"paused in mid transaction beyond its timeout: the worker {end}; {result.verdict}", flush=True)
         for form in FORMS:
             gone, end, result = broker_dies(stage, form, broker, stage.fresh)
             print(

@@ -14,15 +14,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import ProducerFenced
 
 from schemas.dead_letters import DEAD_LETTER_TOPIC
 from schemas.events import INPUT_TOPICS
@@ -45,7 +46,7 @@ BATCH = 4000
 COMMIT_EVERY_S = 0.5
 OUTPUTS = (RISK_TOPIC, OPPORTUNITY_TOPIC, HEALTH_TOPIC, DEAD_LETTER_TOPIC)
 FENCED, FAILED = 3, 4
-"""Exit codes: another worker has taken over, and anything else of Kafka."""
+"""Exit codes: another worker has taken over, and anything else."""
 
 
 def say(**what: Any) -> None:
@@ -102,9 +103,6 @@ class InOrder:
             await consumer.commit({place: at for each in positions.values() for place, at in each.items()})
         return 0
 
-    async def stop(self) -> None:
-        await self._producer.stop()
-
 
 class Transactions:
     """One transaction per batch and partition."""
@@ -159,9 +157,9 @@ class Transactions:
         }
         for letter in effects.dead_letters:
             records.setdefault((DEAD_LETTER_TOPIC, effect.partition), []).append((letter.key, letter.value, []))
-        for topic, account, value, sequence in effects.signals:
+        for topic, account, change, sequence in effects.signals:
             place = (topic, partition_of(account, PARTITIONS))
-            records.setdefault(place, []).append((account, value, [("sequence", b"%d" % sequence)]))
+            records.setdefault(place, []).append((account, change, [("sequence", b"%d" % sequence)]))
         for whose, health in effects.health:
             records.setdefault((HEALTH_TOPIC, partition_of(whose, PARTITIONS)), []).append((whose, health, []))
         sent = []
@@ -178,9 +176,6 @@ class Transactions:
             sent.append(await producer.send_batch(batch, topic, partition=number))
         await producer.send_offsets_to_transaction(positions, self._group)
         await asyncio.gather(*sent)
-
-    async def stop(self) -> None:
-        await asyncio.gather(*(producer.stop() for producer in self._producers.values()), return_exceptions=True)
 
 
 async def recover(
@@ -251,48 +246,56 @@ async def work(form: str, config: Settings, timeout_ms: int, until: int | None) 
     epochs = {number: stores[number].epoch for number in engines}
     applied = batches = transactions = 0
     cpu = core = since = 0.0
-    try:
-        while until is None or applied < until:
-            found = await consumer.getmany(timeout_ms=200, max_records=BATCH)
-            if not found:
-                continue
-            if not applied:
-                cpu, since = cpu_s(), time.monotonic()
-            began = time.thread_time()
-            for place, records in found.items():
-                engine, index = engines[place.partition], INPUT_TOPICS.index(place.topic)
-                for record in records:
-                    engine.apply(*prepare(index, place.topic, record)[1])
-                applied += len(records)
-            touched = sorted({place.partition for place in found})
-            effects: list[tuple[int, Effects]] = [(n, engines[n].take(epochs[n], time.monotonic())) for n in touched]
-            core += time.thread_time() - began
-            positions = {
-                number: {
-                    TopicPartition(topic, number): offset + 1
-                    for topic, offset in zip(INPUT_TOPICS, engines[number].applied, strict=True)
-                    if offset >= 0
-                }
-                for number in touched
+    while until is None or applied < until:
+        found = await consumer.getmany(timeout_ms=200, max_records=BATCH)
+        if not found:
+            continue
+        if not applied:
+            cpu, since = cpu_s(), time.monotonic()
+        began = time.thread_time()
+        for place, records in found.items():
+            engine, index = engines[place.partition], INPUT_TOPICS.index(place.topic)
+            for record in records:
+                engine.apply(*prepare(index, place.topic, record)[1])
+            applied += len(records)
+        touched = sorted({place.partition for place in found})
+        effects: list[tuple[int, Effects]] = [(n, engines[n].take(epochs[n], time.monotonic())) for n in touched]
+        core += time.thread_time() - began
+        positions = {
+            number: {
+                TopicPartition(topic, number): offset + 1
+                for topic, offset in zip(INPUT_TOPICS, engines[number].applied, strict=True)
+                if offset >= 0
             }
-            transactions += await shell.carry_out(
-                [Effect(n, epochs[n], each) for n, each in effects], positions, consumer
-            )
-            batches += 1
-            if not batches % 50:
-                say(at="working", applied=applied, cpu_s=cpu_s() - cpu)
-        say(
-            at="done",
-            applied=applied,
-            batches=batches,
-            transactions=transactions,
-            core_s=core,
-            cpu_s=cpu_s() - cpu,
-            wall_s=time.monotonic() - since,
-        )
-    finally:
-        await consumer.stop()
-        await shell.stop()
+            for number in touched
+        }
+        transactions += await shell.carry_out([Effect(n, epochs[n], each) for n, each in effects], positions, consumer)
+        batches += 1
+        if not batches % 50:
+            say(at="working", applied=applied, cpu_s=cpu_s() - cpu)
+    say(
+        at="done",
+        applied=applied,
+        batches=batches,
+        transactions=transactions,
+        core_s=core,
+        cpu_s=cpu_s() - cpu,
+        wall_s=time.monotonic() - since,
+    )
+
+
+async def ended(running: Coroutine[Any, Any, None]) -> None:
+    """Run to the end and say how it ended, whatever a client that failed still waits for."""
+    code = 0
+    try:
+        await running
+    except (ProducerFenced, ForeignWrite) as error:
+        say(at="fenced", error=repr(error)[:200])
+        code = FENCED
+    except Exception as error:
+        say(at="failed", error=repr(error)[:200])
+        code = FAILED
+    os._exit(code)
 
 
 def main() -> None:
@@ -311,14 +314,7 @@ def main() -> None:
         say(at="standby")
         sys.stdin.readline()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    try:
-        asyncio.run(work(args.form, config, args.timeout_ms, args.until))
-    except (ProducerFenced, ForeignWrite) as error:
-        say(at="fenced", error=repr(error)[:200])
-        sys.exit(FENCED)
-    except KafkaError as error:
-        say(at="failed", error=repr(error)[:200])
-        sys.exit(FAILED)
+    asyncio.run(ended(work(args.form, config, args.timeout_ms, args.until)))
 
 
 if __name__ == "__main__":

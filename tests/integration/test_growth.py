@@ -39,7 +39,7 @@ def survey(account: str, at: dt.datetime, score: int = 1) -> bytes:
     return json.dumps(event | {"subject": account, "time": at.isoformat(), "data": data}).encode()
 
 
-HISTORY = [line for _, line in simulate(8, 50, 3, YESTERDAY).events]
+HISTORY = [line for _, line in simulate(6, 45, 3, YESTERDAY).events]
 LATE = [survey(f"acct-{n:04}", NOW - dt.timedelta(days=20 + n)) for n in range(1, 9)]
 LATER = [survey(f"new-{n}", NOW) for n in range(20)]
 
@@ -124,7 +124,7 @@ def test_grown_topics_give_the_same_transitions_as_if_they_had_always_been_so(
     ebbtide("topics", "apply", env=old.env)
     send(old.bootstrap, [*HISTORY, json.dumps(BROADCAST | {"data": {"feature": "x"}}).encode()], BEFORE)
     bad = Producer({"bootstrap.servers": old.bootstrap})
-    bad.produce("usage", b"no json", b"acct-0001", partition=0)
+    bad.produce("usage", b"no json", b"acct-0001", partition=partition_of(b"acct-0001", BEFORE))
     assert bad.flush(30) == 0
     try:
         old.start("engine")
@@ -174,7 +174,7 @@ def test_grown_topics_give_the_same_transitions_as_if_they_had_always_been_so(
     finally:
         always.stop()
     assert grown == truth
-    assert len(truth) > 60
+    assert len(truth) > 50
 
 
 def content(bootstrap: str, partitions: int) -> dict[str, list[tuple[Any, ...]]]:
@@ -183,7 +183,7 @@ def content(bootstrap: str, partitions: int) -> dict[str, list[tuple[Any, ...]]]
     for topic in INPUT_TOPICS:
         for message in bench.read(bootstrap, topic, partitions):
             if message.key() is not None:
-                assert message.partition() == partition_of(message.key(), partitions) or message.value() == b"no json"
+                assert message.partition() == partition_of(message.key(), partitions)
                 what = (message.value(), message.timestamp()[1], message.headers())
                 found.setdefault(f"{topic}/{message.key().decode()}", []).append(what)
     return found
