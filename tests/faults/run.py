@@ -314,6 +314,10 @@ class FaultRun:
         self._sender = Sender(self.bootstrap, load, rate=rate, partitions=self._partitions)
         return self._sender
 
+    def take_over(self, sender: Sender, load: Load) -> None:
+        """Let a load that was sent otherwise be this run's."""
+        self._sender, self._load = sender, load
+
     @property
     def loading(self) -> bool:
         """Whether the load still sends."""
@@ -393,20 +397,26 @@ class FaultRun:
         assert code == 0, f"the last worker ended with {code}\n{self.tail('last')}"
 
     def _drained(self, within: float) -> None:
-        """Wait until the state holds every record of the input topics."""
-        ends = Counter[int]()
+        """Wait until the state stands at the end of every input topic."""
+        ends: dict[int, list[int]] = {}
         for record in log.read(self.bootstrap, log.TICKS_AND_EVENTS):
-            ends[record.partition] += 1
+            own = ends.setdefault(record.partition, [-1] * len(log.TICKS_AND_EVENTS))
+            own[log.TICKS_AND_EVENTS.index(record.topic)] = record.offset
+
+        def applied(number: int) -> list[int]:
+            self.concluded()
+            own = self._concluded.get(number)
+            return [-1] * len(log.TICKS_AND_EVENTS) if own is None else own["applied"]
 
         def drained() -> bool:
-            now = self.concluded()
-            return all(now.get(number, 0) >= count for number, count in ends.items())
+            return all(all(map(int.__ge__, applied(number), last)) for number, last in ends.items())
 
         try:
             wait_for(f"{self.report.name}: everything concluded", drained, within=within, every=0.2)
         except AssertionError as error:
             logs = "\n".join(f"--- {name}\n{self.tail(name)}" for name in self.workers)
-            raise AssertionError(f"{error}; topics hold {dict(ends)}, state {self.concluded()}\n{logs}") from None
+            have = {number: applied(number) for number in ends}
+            raise AssertionError(f"{error}; the topics end at {ends}, the state at {have}\n{logs}") from None
 
     def _health_said(self, within: float) -> None:
         """Wait until no more health records come: at most every five seconds each account's is written."""

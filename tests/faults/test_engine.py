@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from tests.faults import checker, log
 from tests.faults.load import Historical, Live
 from tests.faults.run import FaultRun
@@ -15,9 +17,10 @@ Runs = Callable[..., FaultRun]
 LIVE = {"EBBTIDE_TICKS": "on", "EBBTIDE_TICK_INTERVAL_S": "1"}
 
 
-def test_a_worker_dies_between_effects_in_mid_replay_and_the_checker_is_awake(fault_run: Runs) -> None:
+@pytest.mark.parametrize("runtime", ["chunked", "guarded"])
+def test_a_worker_dies_between_effects_in_mid_replay_and_the_checker_is_awake(fault_run: Runs, runtime: str) -> None:
     """It dies after state is durable and nothing is said, and when all is said and nothing is committed."""
-    with fault_run() as run:
+    with fault_run(runtime=runtime) as run:
         run.start_failing("a", ["state-acknowledged:5:kill", "before-commit:3:kill"])
         run.load(Historical(2500, seed=2), rate=160)
         run.start_worker("b", ready=False)
