@@ -35,7 +35,14 @@ def run() -> None:
 
 async def _run(config: Settings) -> None:
     entries()  # a missing catalogue is a broken installation: say so now, not to the first who asks
-    engine = db.create_engine(config.database, process=PROCESS, pool_size=POOL, statement_timeout_s=STATEMENT_TIMEOUT_S)
+    engine = db.create_engine(
+        config.database,
+        process=PROCESS,
+        pool_size=POOL,
+        statement_timeout_s=STATEMENT_TIMEOUT_S,
+        # A filter that is common and one that matches nothing want different plans.
+        plan_each=True,
+    )
     readiness = Readiness(engine)
     server = HttpServer(make_app(engine, readiness), config.api_host, config.api_port)
 
