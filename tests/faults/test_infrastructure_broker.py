@@ -153,7 +153,7 @@ def test_a_broker_that_takes_18_seconds_to_come_back_twice(line: Line, far_run: 
     """Beyond the session timeout and beyond the producer's request timeout: neither may end a worker."""
     with far_run as run:
         start(run, line)
-        load = run.load(Historical(8_000), rate=40)
+        load = run.load(Historical(4_000, seed=2), rate=16)
         for _ in range(2):
             run.progress(10)
             run.fault("broker killed for 18 s")
@@ -178,7 +178,7 @@ def test_a_network_that_is_bad_for_minutes(line: Line, far_run: FaultRun) -> Non
     chance = random.Random(5)
     with far_run as run:
         start(run, line)
-        load = run.load(Historical(10_000), rate=40)
+        load = run.load(Historical(4_000, seed=2), rate=16)
         for _ in range(10):
             time.sleep(chance.uniform(0.5, 1.5))
             for proxy in line.proxies.values():
@@ -212,7 +212,7 @@ def test_a_worker_cut_off_beyond_its_session_harms_nothing(line: Line, far_run: 
     """
     with far_run as run:
         start(run, line)
-        load = run.load(Historical(10_000), rate=40)
+        load = run.load(Historical(4_000, seed=2), rate=16)
         for name in ("a", "b", "a", "b"):
             run.progress(10)
             line.proxies[name].stall()

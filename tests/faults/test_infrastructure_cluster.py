@@ -42,7 +42,7 @@ def test_one_broker_of_three_killed_at_a_time_under_load(cluster: Cluster, tmp_p
         run.start_worker("a", ready=False)
         run.start_worker("b")
         run.ready("a")
-        load = run.load(Historical(10_000), rate=30)
+        load = run.load(Historical(4_000, seed=2), rate=16)
         run.progress()
         for node, broker in cluster.brokers.items():
             time.sleep(2)

@@ -48,7 +48,8 @@ def compact_soon(bootstrap: str, topic: str, lag_s: float) -> None:
     }
     entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in wanted.items()]
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    for answer in AdminClient({"bootstrap.servers": bootstrap}).incremental_alter_configs([resource]).values():
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    for answer in admin.incremental_alter_configs([resource]).values():
         answer.result(20)
 
 
@@ -66,7 +67,7 @@ def test_workers_killed_while_state_and_health_are_compacted(cleaning: LocalKafk
         # One with a copy on disk, one that reads everything at each start.
         run.start_worker("b", EBBTIDE_ENGINE_STORE="memory")
         run.ready("a")
-        load = run.load(Historical(10_000), rate=40)
+        load = run.load(Historical(4_000, seed=2), rate=16)
         run.progress()
         for name in ("a", "b", "a", "b"):
             time.sleep(LAG_S)

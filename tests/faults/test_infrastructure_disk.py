@@ -13,6 +13,7 @@ from tests.integration.test_runtime import assert_exact, group, settle
 __all__ = ["group"]  # the fixture
 
 
+@pytest.mark.parametrize("group", ["chunked"], indirect=True)
 def test_a_full_disk_ends_the_engine_with_what_to_do_and_costs_nothing(group: bench.Group, tmp_path: Path) -> None:
     """The copy is written after the changelog has the batch, so what does not fit is read again from there.
 
@@ -27,6 +28,7 @@ def test_a_full_disk_ends_the_engine_with_what_to_do_and_costs_nothing(group: be
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("group", ["chunked"], indirect=True)
 def test_files_that_may_not_grow_end_the_engine_with_what_to_do(group: bench.Group, tmp_path: Path) -> None:
     """The same by a limit of the process (a quota looks like this), on every machine."""
     fill_and_free(group, disk.LimitedFiles(tmp_path / "data"))

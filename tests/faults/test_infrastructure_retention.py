@@ -45,7 +45,6 @@ def test_a_log_deleted_past_what_was_applied_is_gone_past_and_said(group: bench.
     lost = sum(max(0, offset - first[place]) for place, offset in wanted.items())
     assert 0 < lost < AWAY
     settle(group, 3 * AWAY - lost)
-    group.progress()
     time.sleep(1)
     assert sum(account.count for account in bench.states(group.bootstrap, group.app_id).values()) == 3 * AWAY - lost
     said = [line for line in group.log("after").splitlines() if "cannot be read any more" in line]
