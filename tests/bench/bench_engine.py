@@ -1,8 +1,9 @@
 """What one event costs the engine: `python -m tests.bench engine`. CPU µs an event of the worker process, events/s, memory.
 
 The workload (tests/bench/workload.py) is appended to the topics first; then `ebbtide serve engine` starts and works it
-off. It is measured from the first record that it counts as applied to the last, so its start is left out and every effect
-is in: state with its outbox acknowledged by the broker, signals and health acknowledged, positions committed.
+off. It is measured from the first record that it counts as applied until the last is, and until what the last tick made
+due is done. So its start is left out and every effect is in: state with its outbox acknowledged by the broker, signals
+and health acknowledged, positions committed.
 
 How time moves: with `--clock events` (the default) nobody ticks, as after an outage. An account's clock is then that of its
 own newest event, and midnights and deadlines that lie between two of its events are judged when the later one comes. With
@@ -55,6 +56,7 @@ from tests.harness import ROOT
 SIGNAL_TOPICS = (RISK_TOPIC, OPPORTUNITY_TOPIC)
 SLICE = "bench-slice"
 LOOK_EVERY_S = 0.5
+QUIET_LOOKS = 5
 FLUSH_BYTES = 32_000_000
 
 
@@ -183,6 +185,7 @@ def work_off(
 ) -> Result:
     """Start workers under a new app id on what the topics hold; stop them when all is applied."""
     app_id = stage.new_app()
+    changelog = f"{app_id}-state-changelog"
     before = {topic: stage.ends(topic) for topic in (*SIGNAL_TOPICS, HEALTH_TOPIC)}
     health_bytes = stage.bytes_of(HEALTH_TOPIC)
     chosen = {"engine_store": store, "log_level": "warning"} | ({"engine_batch": batch} if batch else {})
@@ -200,12 +203,11 @@ def work_off(
             )
             for number in range(workers)
         ]
-        first, last = follow(stage, engines, total)
+        first, last = follow(stage, engines, total, changelog)
         done: Counter[str] = Counter()
         for engine in engines:
             done.update(outcomes(engine.metrics()))
     events = last.applied - first.applied
-    changelog = f"{app_id}-state-changelog"
     state = sum(stage.ends(changelog).values())
     out = {topic: grown(stage.ends(topic), before[topic]) for topic in before}
     signals = sum(out[topic] for topic in SIGNAL_TOPICS)
@@ -242,9 +244,13 @@ class Mark(msgspec.Struct):
     broker: Cost
 
 
-def follow(stage: Stage, engines: list[Running], total: int) -> tuple[Mark, Mark]:
-    """The first mark at which all worked and something was applied, and the one at which everything was."""
+def follow(stage: Stage, engines: list[Running], total: int, changelog: str) -> tuple[Mark, Mark]:
+    """The first mark at which all worked and something was applied, and the one at which everything was.
+
+    Everything: all events, and then the deadlines that the last ticks made due, until no more state was written.
+    """
     marks: list[Mark] = []
+    wrote: list[int] = []
 
     def look() -> bool:
         counted: Counter[str] = Counter()
@@ -256,9 +262,12 @@ def follow(stage: Stage, engines: list[Running], total: int) -> tuple[Mark, Mark
         costs = [engine.cost() for engine in engines]
         used = Cost(costs[-1].at, sum(c.cpu_s for c in costs), max(c.resident for c in costs))
         mark = Mark(counted["applied"], used, stage.broker_cost())
-        if mark.applied and have == len(engines):
+        if counted["applied"] + counted["duplicate"] + counted["dead"] >= total:
+            wrote.append(sum(stage.ends(changelog).values()))
+        working = len(wrote) < 2 or wrote[-1] != wrote[-2]
+        if mark.applied and have == len(engines) and working:
             marks.append(mark)
-        return counted["applied"] + counted["duplicate"] + counted["dead"] >= total
+        return len(wrote) >= QUIET_LOOKS and len(set(wrote[-QUIET_LOOKS:])) == 1
 
     until(f"{total} events applied", look, engines, within=120 + total / 1000, every=LOOK_EVERY_S)
     if len(marks) < 2 or marks[0].applied == marks[-1].applied:

@@ -98,7 +98,7 @@ def measure(stage: Stage, given: argparse.Namespace, special: Special) -> list[C
             )
     total = stage.fill(_backlog(given.events, given.accounts, special))
     with stage.service("engine", env, ready=False, log=app_id) as engine:
-        first, last = follow(stage, [engine], total)
+        first, last = follow(stage, [engine], total, f"{app_id}-state-changelog")
         events = last.applied - first.applied
         wall = last.engine.at - first.engine.at
         live = uvloop.run(_live(stage, given, special))
