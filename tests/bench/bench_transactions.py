@@ -4,7 +4,8 @@ Two forms of one small worker (`tests/bench/transactional.py`), on one broker, o
 the epoch fence, and one transaction per batch and partition. Costs are CPU time of the worker and of the broker; what
 runs beside them on the machine moves wall time only. The log holds usage of 5,000 accounts over 60 days and surveys that
 raise a signal at once. Every scene ends with a comparison of the transitions by id and bytes, and of every account's
-state, with the core run straight over the log. EBBTIDE_BENCH_EVENTS (100000) is the number of events of the cost scene.
+state, with the core run straight over the log. EBBTIDE_BENCH_EVENTS (100000) is the number of events of the cost scene,
+EBBTIDE_BENCH_SCENES (all of `ALL_SCENES`) names those to run.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ from tests.harness import ROOT, free_ports
 
 FORMS = ("fence", "transactions")
 EVENTS = int(os.environ.get("EBBTIDE_BENCH_EVENTS", "100000"))
+ALL_SCENES = "cost,live,takeover,zombie,hanging,overslept,broker,coordinator"
+SCENES = os.environ.get("EBBTIDE_BENCH_SCENES", ALL_SCENES).split(",")
 ACCOUNTS, DAYS = 5_000, 60
 LIVE_RATE, LIVE_S, PROBE_EVERY = 1_000, 15.0, 20
 TIMEOUT_MS = 60_000
@@ -192,6 +195,7 @@ class Worker:
         fail: str | None = None,
         timeout_ms: int = TIMEOUT_MS,
     ) -> None:
+        self.form, self.app_id = form, app_id
         command = [sys.executable, "-m", "tests.bench.transactional", form, app_id, bootstrap]
         self.process = subprocess.Popen(
             [*command, "--timeout-ms", str(timeout_ms), *options],
@@ -466,40 +470,51 @@ async def quiet(bootstrap: str, app_id: str, within: float = 60.0) -> None:
 
 
 def zombie(stage: Stage, form: str) -> tuple[str, Outcome]:
-    """A worker stops before it writes, another one takes over, the first goes on. What the broker lets it do."""
+    """A worker stops before it writes, another one takes over and writes, the first goes on. What it may still do."""
     app_id = stage.fresh()
     send(stage.bootstrap, history(20_000))
-    worker = Worker(form, app_id, stage.bootstrap, fail="before-dead-letters:5:stop")
-    worker.said("ready")
-    psutil_process = psutil.Process(worker.process.pid)
-    while psutil_process.status() != psutil.STATUS_STOPPED:
-        time.sleep(0.05)
+    watch = Watch(stage.bootstrap, isolation_of(form))
+    worker = Worker(form, app_id, stage.bootstrap, fail="before-dead-letters:3:stop")
+    stopped(worker)
     successor = Worker(form, app_id, stage.bootstrap)
-    successor.said("ready")
-    send(stage.bootstrap, (survey(f"later-{n}", START + dt.timedelta(days=DAYS)) for n in range(200)))
-    time.sleep(2)
+    ask(stage, watch, "later", successor)
     worker.process.send_signal(signal.SIGCONT)
     try:
-        code = worker.process.wait(30)
+        code = worker.process.wait(60)
+        end = "fenced" if code == FENCED else f"ended with {code}"
     except subprocess.TimeoutExpired:
-        code = 0
-    end = "goes on" if not code else "fenced" if code == FENCED else f"ended with {code}"
-    successor_end = successor.process.poll()
-    if successor_end is not None:  # it found a foreign write: recovery sorts it out
+        end = "goes on"
+    if ask(stage, watch, "last", successor):
         end += ", its successor starts again"
-        successor = Worker(form, app_id, stage.bootstrap)
-        successor.said("ready")
-    send(stage.bootstrap, (survey(f"last-{n}", START + dt.timedelta(days=DAYS)) for n in range(200)))
-    time.sleep(2)
-    if successor.process.poll() is not None:
-        end += ", its successor starts again"
-        successor = Worker(form, app_id, stage.bootstrap)
-        successor.said("ready")
-        time.sleep(2)
-    for each in (worker, successor):
+    watch.finish()
+    for each in Worker.running:
         each.kill()
     asyncio.run(quiet(stage.bootstrap, app_id))
     return end, asyncio.run(outcome(stage.bootstrap, app_id, isolation_of(form)))
+
+
+def stopped(worker: Worker) -> None:
+    """Wait until a worker has stopped itself."""
+    process = psutil.Process(worker.process.pid)
+    while process.status() != psutil.STATUS_STOPPED:
+        assert worker.process.poll() is None
+        time.sleep(0.05)
+
+
+def ask(stage: Stage, watch: Watch, name: str, worker: Worker, within: float = 180.0) -> int:
+    """Send a survey to each of 100 accounts and wait for their signals; a worker that ends is started again.
+
+    Returns how often it was.
+    """
+    keys = {f"{name}-{n}".encode() for n in range(100)}
+    send(stage.bootstrap, (survey(key.decode(), START + dt.timedelta(days=DAYS)) for key in sorted(keys)))
+    deadline, again = time.monotonic() + within, 0
+    while keys - watch.seen.keys() and time.monotonic() < deadline:
+        if worker.process.poll() is not None:
+            again += 1
+            worker = Worker(worker.form, worker.app_id, stage.bootstrap)
+        time.sleep(0.1)
+    return again
 
 
 def hanging(stage: Stage) -> float:
@@ -519,23 +534,21 @@ def overslept(stage: Stage) -> tuple[str, Outcome]:
     """A worker is paused in mid transaction beyond the transaction's timeout, and nobody takes over. What it does then."""
     app_id = stage.fresh()
     send(stage.bootstrap, history(20_000))
-    fail = "signals-acknowledged:5:stop"
+    watch = Watch(stage.bootstrap)
+    fail = "signals-acknowledged:3:stop"
     worker = Worker("transactions", app_id, stage.bootstrap, fail=fail, timeout_ms=SHORT_TIMEOUT_MS)
-    paused = psutil.Process(worker.process.pid)
-    while paused.status() != psutil.STATUS_STOPPED:
-        time.sleep(0.05)
+    stopped(worker)
     asyncio.run(quiet(stage.bootstrap, app_id))
     worker.process.send_signal(signal.SIGCONT)
     try:
-        end = f"ended with {worker.process.wait(30)}"
+        end = f"ended with {worker.process.wait(60)}"
     except subprocess.TimeoutExpired:
         end = "stands still"
         worker.kill()
-    again = Worker("transactions", app_id, stage.bootstrap)
-    again.said("ready")
-    send(stage.bootstrap, (survey(f"last-{n}", START + dt.timedelta(days=DAYS)) for n in range(200)))
-    time.sleep(3)
-    again.kill()
+    ask(stage, watch, "last", Worker("transactions", app_id, stage.bootstrap))
+    watch.finish()
+    for each in Worker.running:
+        each.kill()
     asyncio.run(quiet(stage.bootstrap, app_id))
     return end, asyncio.run(outcome(stage.bootstrap, app_id, "read_committed"))
 
@@ -654,43 +667,48 @@ def main() -> None:
 
 
 def scenes() -> None:
-    """All of them."""
+    """Those that were asked for."""
     with one_broker() as (stage, broker):
-        for form in FORMS:
-            cost(stage, form, 20_000)  # the broker's compiler and caches
-        rounds = [{form: cost(stage, form, EVENTS) for form in order} for order in (FORMS, FORMS[::-1])]
-        show(f"backlog of {EVENTS} events, least CPU of two rounds", ("core", "shell", "broker", "rate", "gaps"), {
-            form: {
-                name: (max if name == "rate" else min)(each[form][name] for each in rounds) for name in rounds[0][form]
-            }
-            for form in FORMS
-        })  # fmt: skip
-        show(f"live, {LIVE_RATE} events a second", ("worker", "broker", "p50", "p95", "p99"), {
-            form: live(stage, form) for form in FORMS
-        })  # fmt: skip
-        for form in FORMS:
+        if "cost" in SCENES:
+            costs(stage)
+        if "live" in SCENES:
+            rows = {form: live(stage, form) for form in FORMS}
+            show(f"live, {LIVE_RATE} events a second", ("worker", "broker", "p50", "p95", "p99"), rows)
+        for form in FORMS if "takeover" in SCENES else ():
             ready, first, result = takeover(stage, form)
-            print(
-                f"kill -9 in mid batch, {form}: ready after {ready:.2f} s, first signal {first:.2f} s; {result.verdict}",
-                flush=True,
-            )
-        for form in FORMS:
+            told(f"kill -9 in mid batch, {form}: ready after {ready:.2f} s, first signal {first:.2f} s", result)
+        for form in FORMS if "zombie" in SCENES else ():
             end, result = zombie(stage, form)
-            print(f"paused worker wakes up, {form}: {end}; {result.verdict}", flush=True)
-        print(
-            f"dead in mid transaction, nobody takes over, timeout {SHORT_TIMEOUT_MS / 1000:.0f} s: "
-            f"readers stand still for {hanging(stage):.1f} s",
-            flush=True,
-        )
-        end, result = overslept(stage)
-        print(f"paused in mid transaction beyond its timeout: the worker {end}; {result.verdict}", flush=True)
-        for form in FORMS:
+            told(f"paused worker wakes up, {form}: {end}", result)
+        if "hanging" in SCENES:
+            gone = hanging(stage)
+            print(f"dead in mid transaction, timeout {SHORT_TIMEOUT_MS / 1000:.0f} s, nobody takes over: "
+                  f"readers stand still for {gone:.1f} s", flush=True)  # fmt: skip
+        if "overslept" in SCENES:
+            end, result = overslept(stage)
+            told(f"paused in mid transaction beyond its timeout: the worker {end}", result)
+        for form in FORMS if "broker" in SCENES else ():
             gone, end, result = broker_dies(stage, form, broker, stage.fresh)
-            print(
-                f"broker killed, {form}: signals again after {gone:.1f} s, the worker {end}; {result.verdict}",
-                flush=True,
-            )
-    coordinator_moves()
+            told(f"broker killed, {form}: signals again after {gone:.1f} s, the worker {end}", result)
+    if "coordinator" in SCENES:
+        coordinator_moves()
+
+
+def costs(stage: Stage) -> None:
+    """Both forms over a backlog, twice, in turn."""
+    for form in FORMS:
+        cost(stage, form, min(EVENTS, 20_000))  # the broker's compiler and caches
+    rounds = [{form: cost(stage, form, EVENTS) for form in order} for order in (FORMS, FORMS[::-1])]
+    rows = {
+        form: {name: (max if name == "rate" else min)(each[form][name] for each in rounds) for name in rounds[0][form]}
+        for form in FORMS
+    }
+    show(f"backlog of {EVENTS} events, least CPU of two rounds", ("core", "shell", "broker", "rate", "gaps"), rows)
+
+
+def told(what: str, result: Outcome) -> None:
+    """One line of a scene."""
+    print(f"{what}; {result.verdict}", flush=True)
 
 
 def show(title: str, columns: tuple[str, ...], rows: dict[str, dict[str, float]]) -> None:
