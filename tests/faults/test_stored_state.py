@@ -54,7 +54,8 @@ def test_a_program_goes_on_from_stored_state(fault_run: Runs, path: Path) -> Non
         run.settle()
         verdict = run.judge()
         lost = [problem for problem in verdict.problems if "is lost" in problem or "no dead letter" in problem]
-        assert set(verdict.problems) == set(lost), verdict.problems
+        wrong = [problem for problem in verdict.problems if problem not in lost and not problem.startswith("… and")]
+        assert not wrong
         assert verdict.figures["transitions"] > len(lost) > 0
 
 
