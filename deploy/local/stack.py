@@ -52,6 +52,13 @@ SUPERVISOR_STOP_PATIENCE_S = 90.0
 WELL_AFTER_S = 60.0
 LONGEST_BACKOFF_S = 30.0
 
+# The settings that say where a running stack is asked.
+WHERE = (
+    *("api_host", "api_port", "ingest_host", "ingest_port", "metrics_host"),
+    *(field for field in Settings.model_fields if field.startswith("metrics_port_")),
+    *("kafka_bootstrap_servers", "local_kafka_port", "local_kafka_controller_port", "local_postgres_port"),
+)
+
 Say = Callable[[str], None]
 
 
@@ -179,21 +186,25 @@ class Stack:
     def status(self) -> Status:
         """What runs now and whether it answers."""
         state = self._read_state() if self.supervisor else {}
+        started = self._as_started(state)
+        if started != self.config:
+            # Who asks may have other settings than the stack was started with: ask where it listens.
+            return Stack(started).status()
         restarts = state.get("restarts", {})
         urls = base_urls(self.config)
         with ThreadPoolExecutor(8) as pool:
             kafka = pool.submit(_answers, answers(self.config.bootstrap))
-            postgres = pool.submit(_answers, _select_one(self.config.database))
+            postgres = pool.submit(self._database_answers, state)
             services = {name: pool.submit(readiness, urls[name]) for name in SERVICES}
         known = {
             "kafka": (kafka.result(), self.config.bootstrap),
-            "postgres": (postgres.result(), self._database_shown()),
+            "postgres": postgres.result(),
             **{name: (answer.result(), urls[name]) for name, answer in services.items()},
         }
         parts = []
         for name, (answer, where) in known.items():
             live = process.recorded(self._record(name))
-            if live is None and name in self._children:
+            if live is None and name in self._children and not (name == "postgres" and state.get("database")):
                 answer = "not running"
             parts.append(Part(name, live.pid if live else None, answer, where, restarts.get(name, 0)))
         return Status(state.get("phase", "stopped"), str(self.folder), parts)
@@ -450,7 +461,10 @@ class Stack:
     def _write_state(self, phase: str) -> None:
         part = self._state.with_suffix(".part")
         restarts = {child.name: child.restarts for child in self._children.values() if child.restarts}
-        part.write_text(json.dumps({"phase": phase, "restarts": restarts}))
+        where = {name: getattr(self.config, name) for name in WHERE}
+        # A given database's address may hold a password: it is shown, not kept.
+        database = None if self.config.database_url is None else self._database_shown()
+        part.write_text(json.dumps({"phase": phase, "restarts": restarts, "where": where, "database": database}))
         part.replace(self._state)
 
     def _read_state(self) -> dict[str, Any]:
@@ -459,6 +473,22 @@ class Stack:
         except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+    def _as_started(self, state: dict[str, Any]) -> Settings:
+        """The settings in force, with the addresses that the running stack was started with."""
+        where = state.get("where")
+        if not isinstance(where, dict) or set(where) != set(WHERE):
+            return self.config
+        if state.get("database") is None:
+            where = where | {"database_url": None}
+        return self.config.model_copy(update=where)
+
+    def _database_answers(self, state: dict[str, Any]) -> tuple[str, str]:
+        """Whether the database answers, and where it is."""
+        given = state.get("database")
+        if given and self.config.database_url is None:
+            return "not asked: EBBTIDE_DATABASE_URL is not set here", str(given)
+        return _answers(_select_one(self.config.database)), self._database_shown()
 
     def _database_shown(self) -> str:
         """The database's address without user and password."""

@@ -128,7 +128,8 @@ class Episode(Base):
             postgresql_where=text("cleared_at IS NULL"),
         ),
         # Some of these are rare or never go together (a critical opportunity): a scan for them would find nothing for long.
-        Index("ix_episodes_severity", "kind", "severity", "opened_at", "episode_id"),
+        # The migrations add statistics over them, so that the planner knows which are (`st_episodes_facets`).
+        Index("ix_episodes_facets", "signal", "severity", "kind", "tier", "opened_at", "episode_id"),
         Index(
             "ix_episodes_open_severity",
             "severity",
@@ -136,7 +137,6 @@ class Episode(Base):
             "episode_id",
             postgresql_where=text("cleared_at IS NULL"),
         ),
-        Index("ix_episodes_tier", "tier", "opened_at", "episode_id"),
         Index("ix_episodes_csm", "csm", "opened_at", "episode_id"),
     )
 

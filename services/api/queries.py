@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
-from sqlalchemy import ColumnElement, Row, Select, and_, cast, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, any_, cast, func, literal, literal_column, or_, select, tuple_
 from sqlalchemy import Text as SqlText
-from sqlalchemy.dialects.postgresql import TSQUERY
+from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.db.tables import (
@@ -33,6 +33,7 @@ from services.api.parameters import AccountFilter, SignalFilter, SignalsOfAccoun
 from services.common.words import words
 
 OPEN_SHOWN: Final = 200
+FEW_MATCHES: Final = 1000
 
 type Query = Select[*tuple[Any, ...]]
 type Found = Row[*tuple[Any, ...]]
@@ -153,7 +154,9 @@ async def accounts(connection: AsyncConnection, wanted: AccountFilter) -> tuple[
             return [], None
         # Words hold letters and digits only, so nothing in them can be taken for an operator.
         query = " & ".join(f"'{word}':*" for word in asked)
-        statement = statement.where(Account.words.op("@@")(cast(literal(query), TSQUERY)))
+        matches = Account.words.op("@@")(cast(literal(query), TSQUERY))
+        few = await _few_matches(connection, matches)
+        statement = statement.where(matches if few is None else Account.account_id == any_(few))
     keys = tuple_(order, Account.account_id)
     if wanted.cursor is not None:
         after: Any = cursors.decode(wanted.cursor, place, wanted.sort)
@@ -167,6 +170,18 @@ async def accounts(connection: AsyncConnection, wanted: AccountFilter) -> tuple[
         make: Any = place
         cursor = cursors.encode(make(wanted.sort, found[-1].order, found[-1].account_id))
     return found, cursor
+
+
+async def _few_matches(connection: AsyncConnection, matches: ColumnElement[bool]) -> ColumnElement[Any] | None:
+    """The accounts that match a search, None where they are many.
+
+    Many are soon met on the way along the order; to look for few along it would read every account. The planner cannot
+    tell: words that never stand together are expected as often as chance would have it.
+    """
+    # Materialized: planned as a search for all matches, however few of them are taken.
+    found = select(Account.account_id).where(matches).cte("matching").prefix_with("MATERIALIZED")
+    ids = list((await connection.execute(select(found.c.account_id).limit(FEW_MATCHES + 1))).scalars())
+    return None if len(ids) > FEW_MATCHES else cast(literal(ids, ARRAY(SqlText)), ARRAY(SqlText))
 
 
 async def account(connection: AsyncConnection, account_id: str) -> AccountRecord | None:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.dead_letters import REASONS
-from services.cli import foreign_letters
+from services.cli import links_reader
 from services.common import dead_letters as letters
 from services.common import kafka
 from services.common.db import UNREACHABLE, create_engine
@@ -24,6 +24,7 @@ from services.common.dead_letters import Identity, Letter
 from services.common.kafka import BrokerUnreachable, UnknownTopic
 from services.common.settings import Settings, settings
 from services.ingest import attribution
+from services.ingest import letters as ingest_letters
 from services.ingest.mapping import MappingError, load
 
 LIST_LIMIT = 50
@@ -161,18 +162,16 @@ async def _prepared(
     """The records to produce for each letter, and why some make none."""
     ready: list[tuple[Letter, list[dict[str, Any]]]] = []
     why: Counter[str] = Counter()
-    foreign = any(foreign_letters.is_foreign(letter) for letter in chosen)
-    links = await foreign_letters.links(config.bootstrap) if foreign else None
+    foreign = any(ingest_letters.is_foreign(letter) for letter in chosen)
+    links = await links_reader.links(config.bootstrap) if foreign else None
     mapping = load(config.ingest_mapping_file) if foreign else None
     for letter in chosen:
-        if links is None or mapping is None or not foreign_letters.is_foreign(letter):
+        if links is None or mapping is None or not ingest_letters.is_foreign(letter):
             ready.append((letter, [_original(letter)]))
             continue
-        made = foreign_letters.translate(letter, mapping, links)
+        made = ingest_letters.outcome(letter, mapping, links)
         if isinstance(made, str):
             why[made] += 1
-        elif made.unusable:
-            why[f"{made.unusable[0].reason}: {made.unusable[0].detail}"] += 1
         else:
             links.learn(made.links)
             records: list[dict[str, Any]] = [

@@ -38,13 +38,21 @@ class DatabaseError(Exception):
 
 
 def create_engine(
-    url: str, *, process: str, pool_size: int = 5, statement_timeout_s: float = STATEMENT_TIMEOUT_S
+    url: str,
+    *,
+    process: str,
+    pool_size: int = 5,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+    plan_each: bool = False,
 ) -> AsyncEngine:
     """An engine on `url` (`postgresql://…`, with or without a driver) whose connections are named after `process`.
 
-    It holds at most `pool_size` connections; who waits for one longer than a few seconds gets an error.
+    It holds at most `pool_size` connections; who waits for one longer than a few seconds gets an error. `plan_each`: a
+    statement is planned for its values each time, not once for all values.
     """
     target, arguments = _connect_arguments(url, process, statement_timeout_s)
+    if plan_each:
+        arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
     return create_async_engine(
         target,
         connect_args=arguments,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -107,6 +107,22 @@ async def replays(engine: AsyncEngine) -> dict[Identity, int]:
     async with engine.connect() as connection:
         rows = await connection.execute(statement)
         return {Identity(topic, partition, offset): times for topic, partition, offset, times in rows}
+
+
+async def replays_of(engine: AsyncEngine, identities: Sequence[Identity]) -> dict[Identity, int]:
+    """How often each of these was sent again, as `replays` tells it."""
+    place = tuple_(DeadLetterReplay.topic, DeadLetterReplay.partition, DeadLetterReplay.offset)
+    statement = select(
+        DeadLetterReplay.topic, DeadLetterReplay.partition, DeadLetterReplay.offset, DeadLetterReplay.times
+    ).where(place.in_(identities))
+    async with engine.connect() as connection:
+        rows = await connection.execute(statement)
+        return {Identity(topic, partition, offset): times for topic, partition, offset, times in rows}
+
+
+async def lock_redeeming(connection: Any) -> bool:
+    """Become the one process that sends letters again by itself, until this connection ends. False while another is it."""
+    return bool(await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended('ebbtide dead letters', 0))"))
 
 
 async def begin(engine: AsyncEngine, identities: Sequence[Identity]) -> None:

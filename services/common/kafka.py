@@ -5,6 +5,7 @@ Nothing here knows a topic by name.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -18,6 +19,9 @@ from services.common.settings import Settings
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """Largest record batch of the producers made here; the changelog's writer asks for more."""
+
+ASKED_TIMES = 8
+"""How often a question is put to brokers at random before none of them is said to answer."""
 
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
@@ -109,15 +113,28 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
 async def partition_counts(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
     """Number of partitions of each of `topics`. Raises UnknownTopic naming all that are missing, BrokerUnreachable."""
     wanted = set(topics)
-    async with admin(bootstrap) as client:
-        found = {
-            topic["topic"]: len(topic["partitions"])
-            for topic in await client.describe_topics()
-            if topic["topic"] in wanted and not topic["error_code"]
-        }
+    found = {
+        topic["topic"]: len(topic["partitions"])
+        for topic in await _described(bootstrap)
+        if topic["topic"] in wanted and not topic["error_code"]
+    }
     if wanted - found.keys():
         raise UnknownTopic(wanted - found.keys())
     return found
+
+
+async def _described(bootstrap: str) -> list[Any]:
+    """Every topic as the brokers describe it."""
+    problem: object = None
+    async with admin(bootstrap) as client:
+        # The admin client asks any broker of the cluster it was told of, also one that died just now.
+        for attempt in range(ASKED_TIMES):
+            try:
+                return list(await client.describe_topics())
+            except KafkaError as error:
+                problem = error
+                await asyncio.sleep(0.1 * attempt)
+    raise BrokerUnreachable(bootstrap, problem)
 
 
 async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartition, int]:

@@ -11,6 +11,7 @@ import structlog
 from structlog.types import EventDict, Processor
 
 from services.common import metrics
+from services.common.repeats import OncePer
 from services.common.settings import settings
 
 # They tell of every fetch, heartbeat and request on the level `info`.
@@ -51,7 +52,12 @@ def configure(process: str) -> None:
     if config.log_format == "json":
         last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+        # Plain: the default one prints local variables, and with them passwords, keys and customers' events.
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -59,6 +65,7 @@ def configure(process: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )
     )
+    handler.addFilter(OncePer())
     level = logging.getLevelNamesMapping()[config.log_level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]

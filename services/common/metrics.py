@@ -29,6 +29,15 @@ INGEST_PRODUCE_SECONDS = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 INGEST_BODY_BYTES = Gauge("ebbtide_ingest_body_bytes", "Decoded bodies of the requests being answered, in bytes")
+INGEST_STRAIGHT_LINKS = Counter(
+    "ebbtide_ingest_straight_links_total", "Links made or withdrawn by events sent straight to the topic accounts"
+)
+INGEST_LETTERS = Counter(
+    "ebbtide_ingest_letters_total",
+    "Unattributed dead letters: replayed, replayed_before, refused (still make no event), let_go (more than are held)",
+    ["outcome"],
+)
+INGEST_LETTERS_WAITING = Gauge("ebbtide_ingest_letters_waiting", "Unattributed dead letters that wait for a link")
 INGEST_LINKS = Gauge("ebbtide_ingest_attribution_links", "Names (users, foreign ids) that are linked to an account")
 
 # --- recorder ------------------------------------------------------------------------------------------------------

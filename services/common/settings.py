@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     metrics_port_delivery: int = Field(9105, ge=1, le=65535, description="metrics of delivery")
 
     # Engine.
-    engine_runtime: Literal["chunked"] = Field("chunked", description="how the engine reads Kafka; one way so far")
+    engine_runtime: Literal["chunked", "guarded"] = Field(
+        "chunked", description="how the engine reads Kafka: chunked is fast, guarded needs public interfaces only"
+    )
     engine_store: Literal["memory", "rocksdb"] = Field("rocksdb", description="local copy of the state")
     engine_app_id: str = Field("ebbtide-engine", description="Kafka group and changelog prefix of the engine")
     engine_batch: int = Field(4000, ge=1, le=100_000, description="most records applied in one effect")

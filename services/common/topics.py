@@ -95,7 +95,8 @@ def plan(wanted: Mapping[str, Topic], existing: Mapping[str, Existing], *, parti
                 )
             )
             continue
-        if found.partitions != count:
+        # What the engine writes to works with any number, and keeps the one it was made with.
+        if found.partitions != count and (topic.copartitioned or topic.partitions != "keyed"):
             differences.append(_partitions_differ(topic, name, found.partitions, count))
         if found.replication < replication:
             differences.append(
@@ -141,6 +142,11 @@ async def apply(bootstrap: str, *, partitions: int, replication: int, app_id: st
     return Report(changes=first.changes, differences=left.differences, refused=left.refused)
 
 
+async def existing(client: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, Existing]:
+    """Those of the topics `names` that the broker has. Raises TopicsRefused where it does not tell."""
+    return await _read(client, names)
+
+
 async def _settled(client: AIOKafkaAdminClient, changed: dict[str, Topic], partitions: int, replication: int) -> None:
     """Return once the brokers show every change and a leader for every partition of the changed topics."""
     deadline = time.monotonic() + SETTLED_WITHIN_S
@@ -163,7 +169,7 @@ def _unequal(wanted: Mapping[str, Topic], existing: Mapping[str, Existing], part
         shown = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
         return (
             f"the input topics and the state changelog must have one partition count, but have: {shown}. Delete the "
-            "wrong ones if they hold nothing; otherwise make a new set of topics and replay into it"
+            "wrong ones if they hold nothing; otherwise see docs/runbooks/adding-partitions.md"
         )
     if found and len(counts) < len(together) and found != {partitions}:
         missing = ", ".join(name for name in together if name not in existing)
@@ -175,14 +181,9 @@ def _unequal(wanted: Mapping[str, Topic], existing: Mapping[str, Existing], part
 
 
 def _partitions_differ(topic: Topic, name: str, found: int, wanted: int) -> Difference:
-    if topic.partitions != "keyed":
-        remedy = "it was not made here; delete it if it holds nothing"
-    elif topic.copartitioned:
-        remedy = f"set EBBTIDE_TOPIC_PARTITIONS={found}; more partitions mean a new set of topics and a replay"
-    else:
-        remedy = (
-            f"it works with any number; set EBBTIDE_TOPIC_PARTITIONS={found}, or delete the topic if it holds nothing"
-        )
+    remedy = "it was not made here; delete it if it holds nothing"
+    if topic.copartitioned:
+        remedy = f"set EBBTIDE_TOPIC_PARTITIONS={found}; for more partitions there is `ebbtide topics grow`"
     return Difference(topic=name, what="partitions", found=str(found), wanted=str(wanted), remedy=remedy)
 
 

@@ -34,6 +34,7 @@ ACCOUNTS, DAYS, SEED = 220, 365, 1
 LIVE_ACCOUNTS, LIVE_USERS = 40, 4
 CAUGHT_UP = 500
 LOOK_EVERY_S = 5.0
+TELL_EVERY_S = 60.0
 NO_ENGINE_AFTER_S = 60.0
 
 Say = Callable[[str], None]
@@ -114,6 +115,7 @@ async def _send(settings: Settings, chosen: Run, file: Path, say: Say, stop: thr
 async def _catch_up(settings: Settings, say: Say, stop: threading.Event) -> None:
     """Wait until the engine has judged the history, so that live events are judged live."""
     began = seen = time.monotonic()
+    told_lag, told_at = 0, -TELL_EVERY_S
     while not stop.is_set():
         lag = await behind(settings)
         now = time.monotonic()
@@ -122,7 +124,9 @@ async def _catch_up(settings: Settings, say: Say, stop: threading.Event) -> None
             return
         if lag is not None:
             seen = now
-            say(f"the engine is {lag:,} records behind")
+            if now - told_at >= TELL_EVERY_S or lag * 2 <= told_lag:
+                say(f"the engine is {lag:,} records behind")
+                told_lag, told_at = lag, now
         elif now - seen > NO_ENGINE_AFTER_S:
             say("no engine takes the events; live ones are sent nevertheless")
             return

@@ -63,14 +63,15 @@ class Attribution:
 
     def learn(self, links: Mapping[Name, Link | None] | Iterable[tuple[Name, Link | None]]) -> None:
         """Take over links that Kafka acknowledged; None withdraws one."""
-        for name, link in links.items() if isinstance(links, Mapping) else links:
+        changes = links.items() if isinstance(links, Mapping) else list(links)
+        for name, link in changes:
             if link is None:
                 self._links.pop(name, None)
                 continue
             known = self._links.get(name)
             if known is None or known.yields_to(link):
                 self._links[name] = link
-        self.version += 1
+        self.version += bool(changes)
 
     def start(self) -> None:
         """Begin to read; `ready` turns true when everything written before was read."""

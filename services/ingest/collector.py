@@ -31,6 +31,10 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
+Lane = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
 class _Parcel:
     """The records of one request for one partition, and the future that says that all of them were acknowledged."""
 
@@ -65,11 +69,12 @@ class Collector:
         self._patience_s = patience_s
         self._observe = observe_produce
         self._producer: Any = None
-        self._partitions: dict[str, int] = {}
-        self._waiting: dict[tuple[str, int], deque[_Parcel]] = {}
-        self._pumps: dict[tuple[str, int], asyncio.Task[None]] = {}
+        # Every partition of each topic, so that records of one partition share one key.
+        self._lanes: dict[str, tuple[Lane, ...]] = {}
+        self._waiting: dict[Lane, deque[_Parcel]] = {}
+        self._pumps: dict[Lane, asyncio.Task[None]] = {}
         # The batch on its way, by partition: which producer has it, and since when (monotonic seconds).
-        self._in_hand: dict[tuple[str, int], tuple[Any, float]] = {}
+        self._in_hand: dict[Lane, tuple[Any, float]] = {}
         self._connecting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -99,7 +104,7 @@ class Collector:
         """There is a producer, and not every batch on its way is overdue."""
         return self.connected and (not self._in_hand or not all(self._overdue(lane) for lane in self._in_hand))
 
-    def _overdue(self, lane: tuple[str, int]) -> bool:
+    def _overdue(self, lane: Lane) -> bool:
         """A batch of this partition waits longer than the patience: to wait behind it would be in vain."""
         since = self._in_hand.get(lane)
         return since is not None and time.monotonic() - since[1] > self._patience_s
@@ -111,17 +116,16 @@ class Collector:
         """
         if not self.connected:
             return [False] * len(records)
-        parcels: dict[tuple[str, int], _Parcel] = {}
-        lanes: list[tuple[tuple[str, int], ...]] = []
+        parcels: dict[Lane, _Parcel] = {}
+        sent_to: list[tuple[Lane, ...]] = []
         for record in records:
-            topic, key = record.topic, record.key
-            count = self._partitions[topic]
-            if key is None:
-                targets: tuple[tuple[str, int], ...] = tuple((topic, number) for number in range(count))
-            else:
-                targets = ((topic, partition_of(key, count)),)
-            lanes.append(targets)
-            for lane in targets:
+            lanes = self._lanes[record.topic]
+            key = record.key
+            if key is not None:
+                at = partition_of(key, len(lanes))
+                lanes = lanes[at : at + 1]
+            sent_to.append(lanes)
+            for lane in lanes:
                 parcel = parcels.get(lane)
                 if parcel is None:
                     parcel = parcels[lane] = _Parcel()
@@ -141,9 +145,11 @@ class Collector:
                 parcel.settle(False)
                 parcel.records.clear()
         good = {lane for lane, parcel in parcels.items() if parcel.acknowledged.result()}
-        return [all(lane in good for lane in targets) for targets in lanes]
+        if len(good) == len(parcels):
+            return [True] * len(records)
+        return [all(lane in good for lane in lanes) for lanes in sent_to]
 
-    async def _pump(self, lane: tuple[str, int]) -> None:
+    async def _pump(self, lane: Lane) -> None:
         """Send what waits for one partition, one batch at a time, until nothing waits."""
         waiting = self._waiting[lane]
         topic, partition = lane
@@ -199,7 +205,10 @@ class Collector:
             producer = None
             try:
                 producer = await self._make_producer()
-                self._partitions = {topic: len(await producer.partitions_for(topic)) for topic in self._topics}
+                self._lanes = {
+                    topic: tuple((topic, number) for number in sorted(await producer.partitions_for(topic)))
+                    for topic in self._topics
+                }
             except Exception as error:
                 log.warning("kafka is not there yet", error=repr(error))
                 if producer is not None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec import Struct
 
+from schemas.events import EVENT_TYPES
 from services.common import metrics
 from services.ingest import attribution, dead_letters, names
 from services.ingest.answers import unavailable
@@ -16,7 +19,9 @@ from services.ingest.names import Link, Name
 from services.ingest.translate import Ready, Translation
 from services.ingest.translate.cloudevents import Rejected
 
-NOT_ACKNOWLEDGED = "Kafka did not acknowledge it in time; send it again with the same id"
+_LINKED: Final = EVENT_TYPES["account.linked"].event
+_ERASED: Final = EVENT_TYPES["account.erased"].event
+NOT_ACKNOWLEDGED: Final = "Kafka did not acknowledge it in time; send it again with the same id"
 
 
 class Result(Struct):
@@ -57,7 +62,7 @@ class Intake:
         """
         changes: dict[Name, Link | None] = dict(translation.links)
         changes |= self._changes(translation.ready)
-        records = [_record(ready) for ready in translation.ready]
+        records = [record_of(ready) for ready in translation.ready]
         records += [dead_letters.record(item, family, source, received_at, sent_at) for item in translation.unusable]
         records += [attribution.record(name, link) for name, link in changes.items()]
         if not all(await self._collector.send(records)):
@@ -73,7 +78,7 @@ class Intake:
         """Produce the ready ones, each with a result of its own, in order. Raises Refused 503 if none was acknowledged."""
         ready = [outcome for outcome in outcomes if isinstance(outcome, Ready)]
         changes = self._changes(ready)
-        records = [_record(each) for each in ready]
+        records = [record_of(each) for each in ready]
         acknowledged = await self._collector.send(
             records + [attribution.record(name, link) for name, link in changes.items()]
         )
@@ -86,18 +91,21 @@ class Intake:
             raise unavailable(NOT_ACKNOWLEDGED)
         results: list[Result] = []
         answers = iter(acknowledged)
-        counts: dict[tuple[str, str], int] = {}
+        accepted = 0
+        others: Counter[tuple[str, str]] = Counter()
         for outcome in outcomes:
             if isinstance(outcome, Rejected):
                 refusal = outcome.refusal
-                result = Result(outcome.id, "rejected", refusal.reason, refusal.field, refusal.detail)
+                results.append(Result(outcome.id, "rejected", refusal.reason, refusal.field, refusal.detail))
+                others["rejected", refusal.reason] += 1
             elif next(answers) and not (unlinked and unlinked.intersection(self._changes([outcome]))):
-                result = Result(outcome.event.id, "accepted")
+                results.append(Result(outcome.event.id, "accepted"))
+                accepted += 1
             else:
-                result = Result(outcome.event.id, "retry", None, None, NOT_ACKNOWLEDGED)
-            results.append(result)
-            counts[result.status, result.reason or ""] = counts.get((result.status, result.reason or ""), 0) + 1
-        for (status, reason), count in counts.items():
+                results.append(Result(outcome.event.id, "retry", None, None, NOT_ACKNOWLEDGED))
+                others["retry", ""] += 1
+        metrics.INGEST_EVENTS.labels(family, "accepted", "").inc(accepted)
+        for (status, reason), count in others.items():
             metrics.INGEST_EVENTS.labels(family, status, reason).inc(count)
         return results
 
@@ -106,15 +114,18 @@ class Intake:
         changes: dict[Name, Link | None] = {}
         for each in ready:
             event = each.event
-            if event.type == "account.linked" and event.subject is not None:
+            if event.subject is None:
+                continue
+            if event.__class__ is _LINKED:
                 name = names.external(event.data.system, event.data.external_id)
                 changes[name] = Link(event.subject, event.time_us, names.LINKED)
-            elif event.type == "account.erased" and event.subject is not None:
+            elif event.__class__ is _ERASED:
                 gone = [name for name, link in changes.items() if link is not None and link.account == event.subject]
                 changes |= dict.fromkeys((*self._attribution.names_of(event.subject), *gone))
         return changes
 
 
-def _record(ready: Ready) -> Record:
+def record_of(ready: Ready) -> Record:
+    """The record of an event: keyed by its account."""
     subject = ready.event.subject
     return Record(ready.topic, None if subject is None else subject.encode(), ready.value)

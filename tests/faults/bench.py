@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from schemas.events import INPUT_TOPICS
 from schemas.signals import RISK_TOPIC
@@ -179,6 +179,8 @@ class Group:
     folder: Path
     app_id: str
     extra: dict[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    """Goes before the command of workers that are started."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -197,7 +199,7 @@ class Group:
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.double"],
+                [*self.prefix, sys.executable, "-m", "tests.faults.double"],
                 cwd=ROOT,
                 env=env | self.extra | extra,
                 stdin=subprocess.DEVNULL,
@@ -216,6 +218,21 @@ class Group:
             return http_status(f"{self.urls[name]}/readyz") == 200
 
         wait_for(f"worker {name} ready", is_ready, within=within)
+
+    def progress(self, within: float = 60.0) -> float:
+        """Return once what was on the input topics at the call is applied and committed; the seconds that took."""
+        started = time.monotonic()
+        try:
+            wanted = wait_for("the brokers answer", lambda: answered(lambda: ends(self.bootstrap)), within=within)
+            wait_for(
+                "what was sent is applied",
+                lambda: answered(lambda: reached(self.bootstrap, self.app_id, wanted)),
+                within=within,
+                every=0.2,
+            )
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.logs()}") from None
+        return time.monotonic() - started
 
     def kill(self, name: str) -> None:
         """As a power cut would."""
@@ -283,6 +300,37 @@ def committed(bootstrap: str, app_id: str) -> int:
             consumer.get_watermark_offsets(place, timeout=10)[1] - max(0, place.offset)
             for place in consumer.committed(wanted, timeout=10)
         )
+    finally:
+        consumer.close()
+
+
+def answered[T](ask: Callable[[], T]) -> T | None:
+    """What is answered, None while no leader is there to answer."""
+    try:
+        return ask()
+    except KafkaException:
+        return None
+
+
+def ends(bootstrap: str) -> dict[tuple[str, int], int]:
+    """The next offset of every input topic-partition."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex})
+    try:
+        return {
+            (topic, number): consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=3)[1]
+            for topic in INPUT_TOPICS
+            for number in range(PARTITIONS)
+        }
+    finally:
+        consumer.close()
+
+
+def reached(bootstrap: str, app_id: str, wanted: Mapping[tuple[str, int], int]) -> bool:
+    """Whether the group has committed every one of these offsets."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": app_id})
+    try:
+        places = [TopicPartition(topic, number) for (topic, number), end in wanted.items() if end]
+        return all(at.offset >= wanted[at.topic, at.partition] for at in consumer.committed(places, timeout=3))
     finally:
         consumer.close()
 

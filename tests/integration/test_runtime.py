@@ -21,14 +21,14 @@ from tests.faults import bench
 from tests.harness import ebbtide, wait_for
 
 
-@pytest.fixture
-def group(kafka: LocalKafka, tmp_path: Path) -> Iterator[bench.Group]:
-    """Topics made anew, and an application id of its own."""
+@pytest.fixture(params=["chunked", "guarded"])
+def group(kafka: LocalKafka, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[bench.Group]:
+    """Topics made anew, an application id of its own, and each runtime in turn."""
     app_id = f"engine-{uuid.uuid4().hex[:8]}"
     env = clean_environment() | {"EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap, "EBBTIDE_ENGINE_APP_ID": app_id}
     kafka.delete_all_topics()
     ebbtide("topics", "apply", env=env)
-    workers = bench.Group(kafka.bootstrap, tmp_path, app_id)
+    workers = bench.Group(kafka.bootstrap, tmp_path, app_id, {"EBBTIDE_ENGINE_RUNTIME": request.param})
     yield workers
     workers.end()
 

@@ -105,6 +105,19 @@ def test_a_life_of_a_stack(start: Start, service_env: dict[str, str]) -> None:
     told = ebbtide("status", "--json", env=service_env)
     assert json.loads(told.stdout)["healthy"] is True
 
+    # It is asked where it was started, whatever ports and servers are in force for who asks.
+    names = [name for name in service_env if name.endswith("_PORT") or "_PORT_" in name]
+    elsewhere = service_env | dict(zip(names, map(str, free_ports(len(names))), strict=True))
+    elsewhere["EBBTIDE_KAFKA_BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
+    told = ebbtide("status", "--json", env=elsewhere)
+    assert json.loads(told.stdout)["healthy"] is True
+    del elsewhere["EBBTIDE_DATABASE_URL"]
+    told = ebbtide("status", "--json", env=elsewhere, ok=False)
+    parts = {part["name"]: part for part in json.loads(told.stdout)["parts"]}
+    assert parts["postgres"]["state"].startswith("not asked: EBBTIDE_DATABASE_URL")
+    assert "@" not in parts["postgres"]["where"], "no password is kept"
+    assert {part["state"] for name, part in parts.items() if name != "postgres"} == {"ready"}
+
     children = supervisor.children()
     supervisor.process.send_signal(signal.SIGINT)
     assert supervisor.ended() == 0

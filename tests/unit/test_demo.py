@@ -55,3 +55,19 @@ def test_one_demo_at_a_time(tmp_path: Path) -> None:
     config = Settings(data_dir=tmp_path)
     with demo._alone(config), pytest.raises(demo.DemoError, match="another demo runs"):
         demo.run(config, say, threading.Event())
+
+
+async def test_how_far_behind_the_engine_is_is_told_when_it_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    lags = iter([100_000, 99_000, 90_000, 49_000, 40_000, 30_000, 10_000, 400])
+    told: list[str] = []
+
+    async def behind(settings: Settings) -> int:
+        return next(lags)
+
+    monkeypatch.setattr(demo, "behind", behind)
+    monkeypatch.setattr(demo, "LOOK_EVERY_S", 0.0)
+    await demo._catch_up(Settings(), told.append, threading.Event())
+    assert [line.split(" is ")[-1] for line in told[:-1]] == [
+        f"{lag:,} records behind" for lag in (100_000, 49_000, 10_000)
+    ]
+    assert "has judged the history" in told[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.common import lifecycle, metrics
+from services.common.repeats import OncePer
 
 LOGGING = """
 import logging, structlog
@@ -22,6 +24,9 @@ logs.configure("engine")
 early.info("applied", records=3)
 logging.getLogger("somebody.else").warning("slow %s", "disk", extra={"seconds": 2})
 logging.getLogger("aiokafka").info("never shown")
+for _ in range(1000):
+    logging.getLogger("aiokafka").error("connect to %s failed", "a:1")
+password = "hunter" + "2"
 try:
     1 / 0
 except ZeroDivisionError:
@@ -37,11 +42,13 @@ def _logged(form: str) -> list[str]:
 
 
 def test_json_logs_are_one_object_a_line_also_from_libraries() -> None:
-    applied, slow, failed = [json.loads(line) for line in _logged("json")]
+    applied, slow, away, failed = [json.loads(line) for line in _logged("json")]
     assert (applied["event"], applied["records"], applied["level"]) == ("applied", 3, "info")
     assert (slow["event"], slow["seconds"], slow["level"]) == ("slow disk", 2, "warning")
+    assert away["event"] == "connect to a:1 failed"
     assert "ZeroDivisionError" in failed["exception"]
-    assert {line["process"] for line in (applied, slow, failed)} == {"engine"}
+    assert "hunter2" not in failed["exception"]
+    assert {line["process"] for line in (applied, slow, away, failed)} == {"engine"}
 
 
 def test_text_logs_show_the_same() -> None:
@@ -50,6 +57,23 @@ def test_text_logs_show_the_same() -> None:
     assert "records=3" in lines[0]
     assert "process=engine" in lines[0]
     assert any("ZeroDivisionError" in line for line in lines)
+    assert not any("hunter2" in line for line in lines), "local variables are secrets and customers' data"
+
+
+def test_a_repeated_library_line_is_said_once_in_a_while() -> None:
+    now = [0.0]
+    once = OncePer(30.0, lambda: now[0])
+
+    def said(name: str, message: str, *args: object) -> str | None:
+        line = logging.LogRecord(name, logging.ERROR, "f", 1, message, args, None)
+        return line.getMessage() if once.filter(line) else None
+
+    assert said("aiokafka", "connect to %s failed", "a:1") == "connect to a:1 failed"
+    assert [said("aiokafka", "connect to %s failed", "a:1") for _ in range(5)] == [None] * 5
+    assert said("aiokafka.cluster", "other") == "other"
+    assert [said("services.x", "ours") for _ in range(3)] == ["ours"] * 3
+    now[0] = 31.0
+    assert said("aiokafka", "connect to %s failed", "a:1") == "connect to a:1 failed (5 more like it since)"
 
 
 def test_metrics_are_named_documented_and_without_account_labels() -> None:

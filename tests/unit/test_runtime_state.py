@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +13,8 @@ from services.signals.runtime import stores
 from services.signals.runtime.checks import InputCut, TopicsMismatch, copartitioned, not_cut
 from services.signals.runtime.fence import Fence, next_epoch
 from services.signals.runtime.poison import PoisonLog
-from services.signals.runtime.quiet import OncePer
 from services.signals.runtime.slots import claim
-from services.signals.runtime.stores import DiskStore, MemoryStore, PartitionStore
+from services.signals.runtime.stores import DiskStore, MemoryStore, PartitionStore, StoreError
 
 
 def value(epoch: int, text: str = "") -> bytes:
@@ -118,6 +116,33 @@ def test_a_disk_store_is_there_again_after_a_restart(tmp_path: Path) -> None:
     other.close()
 
 
+def test_a_copy_that_rested_longer_than_deletions_are_kept_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = 1_700_000_000.0
+    monkeypatch.setattr(stores.time, "time", lambda: written)
+    copies = stores.on_disk(tmp_path)
+    copies[0].write([(b"deleted since", b"x")], (5, 1))
+    copies.close()
+    monkeypatch.setattr(stores.time, "time", lambda: written + stores.TRUSTED_S)
+    copies = stores.on_disk(tmp_path)
+    assert copies[0].offset == 5
+    copies.close()
+    monkeypatch.setattr(stores.time, "time", lambda: written + stores.TRUSTED_S + 1)
+    copies = stores.on_disk(tmp_path)
+    assert copies[0].offset == -1
+    assert copies[0].get(b"deleted since") is None
+    copies.close()
+
+
+def test_a_copy_that_cannot_be_opened_names_its_folder_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "7").write_text("no database")
+    copies = stores.on_disk(tmp_path)
+    with pytest.raises(StoreError, match=r"EBBTIDE_DATA_DIR.*nothing is lost") as caught:
+        copies[7]
+    assert str(tmp_path / "7") in str(caught.value)
+
+
 def test_a_copy_of_another_changelog_is_discarded(tmp_path: Path) -> None:
     copies = stores.on_disk(tmp_path)
     copies[0].write([(b"a", b"1")], (9, 1))
@@ -162,22 +187,6 @@ def test_equal_partition_counts_are_one_number() -> None:
 def test_unequal_partition_counts_name_each_topic_and_what_to_do() -> None:
     with pytest.raises(TopicsMismatch, match=r"a 4, b 8.*EBBTIDE_TOPIC_PARTITIONS"):
         copartitioned({"a": 4, "b": 8}, ["a", "b"])
-
-
-def test_a_repeated_library_line_is_said_once_in_a_while() -> None:
-    now = [0.0]
-    once = OncePer(30.0, lambda: now[0])
-
-    def said(name: str, message: str, *args: object) -> str | None:
-        line = logging.LogRecord(name, logging.ERROR, "f", 1, message, args, None)
-        return line.getMessage() if once.filter(line) else None
-
-    assert said("aiokafka", "connect to %s failed", "a:1") == "connect to a:1 failed"
-    assert [said("aiokafka", "connect to %s failed", "a:1") for _ in range(5)] == [None] * 5
-    assert said("aiokafka.cluster", "other") == "other"
-    assert [said("services.x", "ours") for _ in range(3)] == ["ours"] * 3
-    now[0] = 31.0
-    assert said("aiokafka", "connect to %s failed", "a:1") == "connect to a:1 failed (5 more like it since)"
 
 
 def test_state_past_the_end_of_its_input_is_refused_with_what_to_do() -> None:

@@ -27,11 +27,15 @@ class FakeSource:
         self.more: set[tuple[str, int]] = set()
         self.taken: list[tuple[str, int, int]] = []
         self.done: dict[tuple[str, int], int] = {}
+        self.starts: dict[tuple[str, int], int] = {}
         self.in_hand = 0
         self.waits: list[float] = []
 
     def partitions(self) -> list[int]:
         return self.numbers
+
+    def begin_at(self, topic: str, partition: int, offset: int) -> None:
+        self.starts[topic, partition] = offset
 
     def feed(self, topic: str, partition: int, offsets: Sequence[int], *, start: float = T) -> None:
         records = [
@@ -120,6 +124,7 @@ async def test_what_was_fetched_is_yielded_in_order_and_acknowledged_when_the_ne
     assert sorted(source.taken) == [("tickets", 0, 1), ("usage", 0, 2), ("usage", 1, 1)]
     assert source.in_hand == 0
     assert driver.opened == [[0, 1]]
+    assert set(source.starts.values()) == {0}
 
 
 async def test_the_limit_holds_over_all_partitions_and_each_gets_its_turn() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.events import INPUT_TOPICS
+from services.signals.core.codec import StateError
 from services.signals.runtime import worker as worker_module
 from services.signals.runtime.checks import InputCut
 from services.signals.runtime.effects import Publisher
@@ -18,7 +19,7 @@ from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import Fence
 from services.signals.runtime.poison import PoisonLog
 from services.signals.runtime.records import Item, prepare
-from services.signals.runtime.stores import PartitionStores, in_memory
+from services.signals.runtime.stores import PartitionStores, StoreError, in_memory
 from services.signals.runtime.worker import Worker
 from tests.faults.bench import event, tick
 from tests.faults.double import DoubleEngine, decode_account, epoch_of
@@ -159,6 +160,23 @@ async def test_a_record_that_raises_is_counted_and_ends_the_batch(tmp_path: Path
             await bench.worker.process({0: items("fine", "crash-me", "next", first=10)})
     assert bench.poison.diverted("usage", 0) == {11}
     assert bench.producer.log == []
+
+
+@pytest.mark.parametrize("failure", [StoreError(Path("state"), "input/output error"), StateError("of a newer format")])
+async def test_a_disk_or_state_that_fails_puts_no_record_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    bench = Bench(tmp_path)
+    await bench.worker.open_partitions([0])
+
+    def fails(key: bytes) -> bytes | None:
+        raise failure
+
+    monkeypatch.setattr(bench.stores[0], "get", fails)
+    for _ in range(3):
+        with pytest.raises(type(failure)):
+            await bench.worker.process({0: items("fine")})
+    assert not bench.poison.diverted("usage", 0)
 
 
 async def test_a_failed_recovery_is_not_gone_past(tmp_path: Path) -> None:

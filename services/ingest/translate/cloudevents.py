@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.codec import Refusal, decode_any
 from schemas.envelope import MAX_EVENT_BYTES
-from schemas.events.control import TICK_TYPE
+from schemas.events.control import TICK
 from services.ingest.translate import Ready, Unparsable, too_far_ahead
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -76,7 +76,7 @@ def accept(raw: bytes, now: dt.datetime) -> Ready | Rejected:
             event = decode_any(raw)
     if isinstance(event, Refusal):
         return Rejected(_id_of(raw), event)
-    if event.type == TICK_TYPE:
+    if event.__class__ is TICK.event:
         return Rejected(event.id, Refusal("invalid", "type", "ticks are the service's own: send no clock.tick"))
     ahead = too_far_ahead(event, now)
     return Ready(event, raw) if ahead is None else Rejected(event.id, ahead)

@@ -151,7 +151,7 @@ def _call(raw: bytes, request: Request, mapping: Mapping, links: Overlay) -> Rea
             detail = f"{who[0].kind} {who[0].id!r} belongs to no account; send a group call, or context.groupId with the call"
             return Unusable("unattributed", "context.groupId", detail, raw, kind, who)
         account = link.account
-    data, origins = _data(rule, roots)
+    data = _data(rule, roots)
     if rule.type.name == FEATURE_USED and mapping.features:
         data |= mapping.features.get(str(data.get("feature")), {})
     if kind == "group" and not data:
@@ -166,7 +166,7 @@ def _call(raw: bytes, request: Request, mapping: Mapping, links: Overlay) -> Rea
         now=request.received_at,
     )
     if isinstance(made, Refusal):
-        return Unusable(made.reason, _origin(made.field, origins, kind), made.detail, raw, kind)
+        return Unusable(made.reason, _origin(made.field, _origins(rule, roots), kind), made.detail, raw, kind)
     return made
 
 
@@ -270,23 +270,30 @@ def _at(path: Path_, roots: dict[str, Any]) -> Any:
     return None if found == "" else found
 
 
-def _data(rule: Rule, roots: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Path_]]:
-    """The event's data, and for each member the path that it came from."""
+def _data(rule: Rule, roots: dict[str, Any]) -> dict[str, Any]:
+    """The event's data."""
     data: dict[str, Any] = {}
-    origins: dict[str, Path_] = {}
     for source in rule.sources:
         value = source.const
         for path in source.paths:
             value = _at(path, roots)
             if value is not None:
-                origins[source.member] = path
                 break
         if value is None:
             continue
         if source.as_text and isinstance(value, int | float) and not isinstance(value, bool):
             value = _text(value)
         data[source.member] = value
-    return data, origins
+    return data
+
+
+def _origins(rule: Rule, roots: dict[str, Any]) -> dict[str, Path_]:
+    """For each member of the data the path that its value came from."""
+    return {
+        source.member: next(path for path in source.paths if _at(path, roots) is not None)
+        for source in rule.sources
+        if any(_at(path, roots) is not None for path in source.paths)
+    }
 
 
 def _origin(field: str, origins: dict[str, Path_], kind: str) -> str:

@@ -95,7 +95,9 @@ class PartitionEngine:
         partitions: int,
         dedupe_hours: int = 24,
         with_health: bool = True,
+        sequence_after: int = 0,
     ) -> None:
+        """`sequence_after`: accounts' sequence numbers go on above it, or above what the state says if that is more."""
         self.partition = partition
         self.topics = topics
         self.store = store
@@ -104,6 +106,7 @@ class PartitionEngine:
         self.transitions: list[Transition] = []
         self.keep_transitions = False
         self._dedupe_us = dedupe_hours * HOUR_US
+        self._sequence_after = sequence_after
         self._engine = Engine(catalogue, self, self._emit)
         n = len(topics)
         self.state = PartitionState(
@@ -117,6 +120,7 @@ class PartitionEngine:
             duplicate=[0] * n,
             dead=[0] * n,
             unchecked=[0] * n,
+            catalogue=catalogue.digest,
         )
         self.clock = 0
         self._bucketed = topics.index("usage")
@@ -137,6 +141,7 @@ class PartitionEngine:
         self._health_turns: list[tuple[float, bytes]] = []
         self._rolled_day = 0
         self._cached_users = 0
+        self._arming = False  # the rules are others than those that deadlines were named by: each account is woken once
         self.pending_bytes = 0
 
     # -- positions ------------------------------------------------------------------------------------------------
@@ -209,6 +214,10 @@ class PartitionEngine:
                     account, user = codec.split_sub_key(key)
                     heappush(self._user_heaps.setdefault(account, []), (due, user))
                     self._queue(account, due)
+        if own.catalogue != self._engine.catalogue.digest:
+            self._arming = True
+            for key in self._known:
+                self._queue(key, 0)
         for account_key in sorted(last):
             self._touch(self._account(account_key))
 
@@ -352,12 +361,16 @@ class PartitionEngine:
             account = self._account(key)
             if account.hot.erased:
                 continue
-            if due == 0 or account.next_due() <= self.clock:
+            if due == 0 or account.wake <= self.clock:
                 self._touch(account)
                 account.health_urgent |= due == 0
                 self._engine.advance(account, self.clock)
             self._queue(key, account.next_due())
             limit -= 1
+        if self._arming and not (self._due and self._due[0][0] == 0):
+            self._arming = False
+            self.state.catalogue = self._engine.catalogue.digest
+            self._touched = True
         return bool(self._due) and self._due[0][0] <= self.clock
 
     def _queue_touched(self) -> None:
@@ -614,9 +627,7 @@ class PartitionEngine:
         effects.health += [(key, None) for key in self._gone]
         for account in self._dirty.values():
             hot = account.hot
-            hot.sequence += 1
-            if not hot.erased and (account.new_ids or hot.ids or hot.id_chunks):
-                effects.state += self._store_ids(account, epoch)
+            hot.sequence = max(hot.sequence, self._sequence_after) + 1
             if self.with_health and not hot.erased:
                 if account.health_urgent or (
                     live and self._health_at.get(account.key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s

@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 MOST_RECORDS = 4000
 POLL_MS = 250
+# Between two of these the loop serves the connection to Postgres.
+DECODED_AT_ONCE = 250
 PING_S = 2.0
 STANDBY_S = 1.0
 FIRST_PAUSE_S = 0.2
@@ -51,6 +53,49 @@ class Kept(NamedTuple):
 
     record: Record
     row: Any
+
+
+class _Inbox:
+    """What was read and is not being written yet: rows, and the offsets up to which they are complete."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.read: dict[Position, int] = {}
+        self.since = 0.0
+        self._some = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    def put(self, rows: list[Kept], place: Position, next_offset: int) -> None:
+        """Add what was decoded of one partition, in its order."""
+        if not self.read:
+            self.since = time.monotonic()
+        self.kept += rows
+        self.read[place] = next_offset
+        self._some.set()
+
+    def take(self) -> tuple[list[Kept], dict[Position, int]]:
+        """All of it; the inbox is empty then."""
+        taken = self.kept, self.read
+        self.kept, self.read = [], {}
+        self._some.clear()
+        self._taken.set()
+        return taken
+
+    async def wait(self, seconds: float, *others: asyncio.Task[Any]) -> None:
+        """Return when there is something, when one of `others` has ended, or after so long."""
+        if self._some.is_set():
+            return
+        some = asyncio.create_task(self._some.wait())
+        try:
+            await asyncio.wait((some, *others), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _ended(some)
+
+    async def until_below(self, rows: int) -> None:
+        """Return when fewer than `rows` are held."""
+        while len(self.kept) >= rows:
+            self._taken.clear()
+            await self._taken.wait()
 
 
 class Lane:
@@ -155,36 +200,48 @@ class Lane:
             self._recorded[place] = wanted
 
     async def _record(self, connection: Any, consumer: AIOKafkaConsumer) -> None:
-        kept: list[Kept] = []
-        read: dict[Position, int] = {}
-        due = pinged = time.monotonic()
-        while not self._stop.is_set():
-            wait_ms = POLL_MS if not read else min(POLL_MS, max(1, round((due - time.monotonic()) * 1000)))
-            found = await consumer.getmany(timeout_ms=wait_ms, max_records=MOST_RECORDS)
-            now = time.monotonic()
-            if not read:
-                due = now + self._linger_s
+        # Postgres writes one batch while the next one is fetched and decoded.
+        inbox = _Inbox()
+        reading = asyncio.create_task(self._read(consumer, inbox))
+        told = asyncio.create_task(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                await inbox.wait(PING_S, reading, told)
+                if reading.done():
+                    await reading
+                if not inbox.read:
+                    # Only a question shows that an idle connection is gone.
+                    await connection.fetchval("SELECT 1")
+                else:
+                    if self._linger_s and len(inbox.kept) < self._batch:
+                        await _sleep(self._stop, inbox.since + self._linger_s - time.monotonic())
+                    await self._flush_all(connection, inbox)
+                self._measure(consumer)
+            await _ended(reading)
+            await self._flush_all(connection, inbox)
+        finally:
+            await _ended(reading)
+            await _ended(told)
+
+    async def _read(self, consumer: AIOKafkaConsumer, inbox: _Inbox) -> None:
+        """Fetch and decode into `inbox`, without end; it waits while the inbox holds two batches."""
+        while True:
+            found = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
             for partition, records in found.items():
                 place = (partition.topic, partition.partition)
-                read[place] = records[-1].offset + 1
                 self._newest[place] = records[-1].timestamp / 1000
                 metrics.RECORDER_RECORDS.labels(partition.topic).inc(len(records))
-                for record in records:
-                    row = self._row_of(record)
-                    if row is not None:
-                        kept.append(Kept(record, row))
-            if read and (len(kept) >= self._batch or now >= due):
-                await self._flush(connection, kept, read)
-                self._recorded.update(read)
-                kept, read = [], {}
-            elif now - pinged < PING_S:
-                continue
-            else:
-                # Only a question shows that an idle connection is gone.
-                await connection.fetchval("SELECT 1")
-            pinged = now
-            self._measure(consumer)
+                for start in range(0, len(records), DECODED_AT_ONCE):
+                    part = records[start : start + DECODED_AT_ONCE]
+                    rows = [Kept(record, row) for record in part if (row := self._row_of(record)) is not None]
+                    inbox.put(rows, place, part[-1].offset + 1)
+                    await asyncio.sleep(0)
+            await inbox.until_below(self._batch * 2)
+
+    async def _flush_all(self, connection: Any, inbox: _Inbox) -> None:
+        kept, read = inbox.take()
         await self._flush(connection, kept, read)
+        self._recorded.update(read)
 
     async def _flush(self, connection: Any, kept: list[Kept], read: dict[Position, int]) -> None:
         for start in range(0, len(kept), self._batch):
@@ -245,6 +302,12 @@ def count_refused(rows: Sequence[RefusedRow]) -> None:
 
 def _next_offsets(rows: list[Kept]) -> dict[Position, int]:
     return {(record.topic, record.partition): record.offset + 1 for record, _ in rows}
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """End a task whose outcome nobody needs any more."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

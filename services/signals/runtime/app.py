@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
+import faust
 import mode
+from faust.transport.drivers.aiokafka import Transport
 
 from services.common.settings import Settings
-from services.signals.runtime.source import SourceApp, SourceConsumer
+from services.signals.runtime.chunked import ChunkedConsumer
+from services.signals.runtime.guarded import GuardedConsumer
+from services.signals.runtime.source import InputConsumer
 from services.signals.runtime.stores import PartitionStores
 from services.signals.runtime.stream import MergedStream
 from services.signals.runtime.table import StateTable
@@ -27,16 +31,33 @@ def changelog_topic(app_id: str) -> str:
     return f"{app_id}-{TABLE}-changelog"
 
 
-class EngineApp(SourceApp):
-    """The app with what its table needs."""
+class ChunkedTransport(Transport):
+    """Private names, whole lists of records: see `chunked`."""
 
+    Consumer = ChunkedConsumer
+
+
+class GuardedTransport(Transport):
+    """Public names, message by message: see `guarded`."""
+
+    Consumer = GuardedConsumer
+
+
+RUNTIMES: Final = {"chunked": ChunkedTransport, "guarded": GuardedTransport}
+"""What `EBBTIDE_ENGINE_RUNTIME` chooses from. All else is the same in both."""
+
+
+class EngineApp(faust.App):
+    """The app with what its consumer and its table need."""
+
+    input_topics: tuple[str, ...]
     stores: PartitionStores
     epoch_of: Callable[[bytes], int]
 
     @property
-    def source(self) -> SourceConsumer:
+    def source(self) -> InputConsumer:
         """The consumer, as what it is."""
-        return cast(SourceConsumer, self.consumer)
+        return cast(InputConsumer, self.consumer)
 
 
 def build(
@@ -80,6 +101,7 @@ def build(
     app.input_topics = tuple(topics)
     app.stores = stores
     app.epoch_of = epoch_of
+    app.transport = RUNTIMES[config.engine_runtime](app.conf.broker_consumer, app)
     source = app.topic(*topics, key_type=bytes, value_type=bytes)
     app.Table(TABLE, key_type=bytes, value_type=bytes)
     engines = worker(app)

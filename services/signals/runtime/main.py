@@ -67,6 +67,7 @@ EXPECTED: Final = (
     ForeignWrite,
     HoleError,
     StateError,
+    stores.StoreError,
 )
 """What ends the process with a message that says why: no traceback would add to it."""
 
@@ -93,6 +94,8 @@ class Process:
             return False, "waiting for partitions"
         if worker.stream.settled:
             return True, f"{len(worker.engines)} partitions"
+        if not app.source.assigned:
+            return False, "waiting for partitions"
         if not app.source.partitions():
             return True, "no partitions: there are more workers than partitions"
         return False, "partitions are being opened"
@@ -213,6 +216,9 @@ class Process:
         told = asyncio.ensure_future(stop.wait())
         side = [asyncio.ensure_future(self._run_ticker()), asyncio.ensure_future(self._measure())]
         try:
+            await asyncio.wait({starting, crashed, told}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
             await asyncio.wait({crashed, told}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._state = "stopping"
@@ -270,7 +276,15 @@ def real_core(config: Settings) -> Core:
 
     def engines(partitions: int) -> EngineFactory:
         return lambda partition, store: PartitionEngine(
-            partition, INPUT_TOPICS, catalogue, store, partitions=partitions, dedupe_hours=config.dedupe_hours
+            partition,
+            INPUT_TOPICS,
+            catalogue,
+            store,
+            partitions=partitions,
+            dedupe_hours=config.dedupe_hours,
+            # Health goes by sequence. State that is rebuilt must not say less than the state that was there before, nor
+            # that one less than the rebuilt one, should it be taken up again. A millisecond is less than any effect takes.
+            sequence_after=time.time_ns() // 1_000_000,
         )
 
     return Core(engines, epoch_of)

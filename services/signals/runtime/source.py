@@ -1,40 +1,39 @@
-"""Fetching the input topics in chunks without losing a record at a rebalance. Private attributes of faust and aiokafka.
+"""What both runtimes share of reading the input topics: nothing is lost at a rebalance, no offset is passed over.
 
 Stock Faust hands over one object per record and loses what it fetched while partitions move: the records vanish from its
-queues, later offsets are applied, and the gap is committed over. Here the consumer's drain loop puts whole lists of
-records into a queue of its own, under three rules:
+queues, later offsets are applied, and the gap is committed over. Here input records never enter Faust's queues. They are
+taken out of the consumer's fetches into a queue of our own, under three rules:
 
 * the guard: records fetched while rebalancing, or across a change of generation, are dropped, and the partition is
   wound back to the next record that is expected. The rewind is kept until it was done, paused or not;
 * holes: offsets of a partition have no gap. At a gap the partition is wound back once; the same gap again is real
   (compaction, a transaction marker, a deleted segment), is remembered as verified and passed over;
-* bounds: a partition that is ahead is paused between fetches, by this loop only. (Pausing it from elsewhere while a
-  fetch is under way loses that fetch: Faust's set of active partitions is one mutable object.)
+* bounds: a partition that is ahead is paused between fetches, by the fetching side only. (Pausing it from elsewhere while
+  a fetch is under way loses that fetch: Faust's set of active partitions is one mutable object.)
 
-Offsets are committed up to what the stream said was applied. Everything private that is touched here is held by
-tests/contract/test_runtime_contract.py; docs/decisions/0003-chunked-source.md says why.
+Where to begin is for the recovered state to say, not for what was committed: see `begin_at`. Only public names of Faust are
+used here; how fetches are come by, and what else each runtime must touch for it, is in `chunked` and `guarded`.
 """
 
 from __future__ import annotations
 
+import abc
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, cast
 
-import faust
-from aiokafka import TopicPartition
-from faust.events import Event as FaustEvent
+import structlog
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+log = structlog.get_logger()
+
 CHUNK: Final = 1000
 """Most records in one chunk: what is decoded without giving way to other tasks."""
-
-FETCH_WAIT_MS: Final = 100
-"""How long the broker may hold an empty fetch. Faust's 1,500 would be waited out by every resumed partition."""
 
 PAUSED_POLL_S: Final = 0.02
 """Poll while partitions are paused: the data that aiokafka prefetched of a resumed one wakes nobody."""
@@ -43,13 +42,19 @@ HELD_RECORDS: Final = 160_000
 HELD_BYTES: Final = 192 * 1024 * 1024
 """Bounds of what is fetched and not yet applied, over all partitions of this worker. One fetch may exceed them."""
 
+HOLE_TOLD_EVERY_S: Final = 60.0
+"""A topic written in transactions has a hole for each of them: one line a partition in so many seconds."""
+
 MAX_HELD_PER_PARTITION: Final = 8000
 MIN_HELD_PER_PARTITION: Final = 200
 
 
 @dataclass(slots=True)
 class Chunk:
-    """Consecutive records of one topic-partition as fetched. Void once the source's epoch has moved on."""
+    """Consecutive records of one topic-partition as fetched. Void once the source's epoch has moved on.
+
+    A record has `offset`, `key`, `value`, `headers` and `timestamp` (ms), as aiokafka's have.
+    """
 
     topic: str
     partition: int
@@ -67,10 +72,11 @@ class Token:
         self.refcount = 1
 
 
-class SourceConsumer(driver.Consumer):
-    """Faust's consumer with a drain loop of its own for the input topics, and a fast one for the changelog.
+class InputConsumer(driver.Consumer):
+    """Faust's consumer with a queue of its own for the input topics.
 
-    The stream's side (`pop`, `behind`, `took`, `begin`, `applied`, `finish`) runs in the same event loop.
+    The stream's side (`pop`, `behind`, `took`, `begin`, `applied`, `finish`, `begin_at`) runs in the same event loop as the
+    fetching side, which calls `_wind_back` before each fetch and `_accept` or `_refuse` after it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,14 +85,17 @@ class SourceConsumer(driver.Consumer):
 
     def _book(self) -> None:
         """Begin the bookkeeping: nothing is fetched, nothing expected."""
-        self.input_topics: tuple[str, ...] = self._engine_app.input_topics
+        self.input_topics: tuple[str, ...] = cast(Any, self.app).input_topics
         self.epoch = 0
+        """How often everything fetched became void: a chunk or an acknowledgement of an earlier epoch counts for nothing."""
         self.holes: dict[tuple[str, int, int], int] = {}
         """Verified holes: (topic, partition, first offset that does not exist) to the next offset that does."""
+        self._hole_told: dict[TP, float] = {}
         self.counts: Counter[str] = Counter()
         """How often: `dropped` records under the guard, `rewinds`, `holes`, `pauses`."""
         self._chunks: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
+        self._committed: Mapping[Any, int | None] = {}
         self._expected: dict[TP, int] = {}
         self._rewinds: dict[TP, int] = {}
         self._retried: dict[TP, int] = {}
@@ -94,20 +103,16 @@ class SourceConsumer(driver.Consumer):
         self._held: Counter[TP] = Counter()
         self._held_bytes: Counter[TP] = Counter()
         self._paused: set[TP] = set()
-        self._done: dict[TP, int] = {}
+        self._resumable: set[TP] = set()
+        self._assigned = False
         self._settled = False
 
-    @property
-    def _engine_app(self) -> Any:
-        """The app, untyped: Faust's interfaces leave out most of what is used here."""
-        return self.app
-
-    @property
-    def _aiokafka(self) -> Any:
-        """aiokafka's consumer, which lives in a thread of its own; None before it was started."""
-        return self._thread._consumer
-
     # -- the stream's side ----------------------------------------------------------------------------------------
+
+    @property
+    def assigned(self) -> bool:
+        """Whether the group has given this worker its partitions, be it none, at least once."""
+        return self._assigned
 
     @property
     def active(self) -> bool:
@@ -119,7 +124,30 @@ class SourceConsumer(driver.Consumer):
 
     def partitions(self) -> list[int]:
         """Numbers of the partitions this worker has of every input topic."""
-        return sorted({tp.partition for tp in self.assignment() if tp.topic in self.input_topics})
+        return sorted({tp.partition for tp in self._own()})
+
+    def counts_of_partitions(self, topics: Iterable[str]) -> dict[str, int]:
+        """Partitions of each of `topics` that this worker reads, as the client knows it now; unknown ones are left out."""
+        found = {topic: self.topic_partitions(topic) for topic in topics}
+        return {topic: count for topic, count in found.items() if count is not None}
+
+    def begin_at(self, topic: str, partition: int, offset: int) -> None:
+        """The recovered state holds all before `offset`: that record and none after it is the next one needed.
+
+        Positions are committed after their effects, so this changes nothing, but when the state was lost, restored from a
+        copy, or Faust committed more than was applied. Then what was committed would pass over records for good.
+        """
+        tp = TP(topic, partition)
+        if self._expected.get(tp, -1) <= offset:
+            return
+        self._expected[tp] = self._rewinds[tp] = offset
+        self._chunks = deque(chunk for chunk in self._chunks if (chunk.topic, chunk.partition) != tp)
+        for counts in (self._waiting, self._held, self._held_bytes):
+            counts.pop(tp, None)
+        self._forget(tp)
+
+    def _forget(self, tp: TP) -> None:
+        """What was queued of it is void."""
 
     def pop(self) -> Chunk | None:
         """The next fetched chunk."""
@@ -146,61 +174,54 @@ class SourceConsumer(driver.Consumer):
         tp = TP(topic, partition)
         if self._waiting[tp] > 0:
             return True
-        state = self._state_of(tp)
-        mark = None if state is None else state.highwater
+        mark = self._mark(tp)
         expected = self._expected.get(tp)
         return bool(mark is None or expected is None or expected < mark)
 
     def lag(self, topic: str, partition: int, applied: int) -> int | None:
         """Records on the broker past the offset `applied`, None while unknown."""
-        state = self._state_of(TP(topic, partition))
-        mark = None if state is None else state.highwater
+        mark = self._mark(TP(topic, partition))
         return None if mark is None else max(0, mark - applied - 1)
 
     async def ends(self) -> dict[tuple[str, int], int]:
         """The next offset of every input topic-partition of this worker, asked of the broker."""
-        own = [TopicPartition(tp.topic, tp.partition) for tp in self.assignment() if self._is_input(tp)]
-        found = await self._thread.highwaters(*own) if own else {}
+        own = self._own()
+        found = await self.highwaters(*own) if own else {}
         return {(tp.topic, tp.partition): end for tp, end in found.items()}
 
     def took(self, topic: str, partition: int, records: int) -> None:
-        """`records` fetched records left the queues; a paused partition with room again is resumed."""
+        """`records` fetched records left the queues; a paused partition with room again is resumed before the next fetch."""
         tp = TP(topic, partition)
         held = self._held[tp]
         if held:
             # The share of bytes is near enough for a bound, and costs nothing per record.
             self._held_bytes[tp] -= self._held_bytes[tp] * min(records, held) // held
             self._held[tp] = max(0, held - records)
-        if tp in self._paused and not self._over(tp, 0.5) and self.active:
-            self._paused.discard(tp)
-            self.resume_partitions({tp})
+        if tp in self._paused and not self._over(tp, 0.5):
+            self._resumable.add(tp)
 
     def begin(self) -> Token:
         """A batch is in hand: a revocation waits until `finish`."""
         token = Token()
-        cast(set[Any], self._unacked_messages).add(token)
+        cast(set[Any], self.unacked).add(token)
         return token
-
-    def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None:
-        """All effects of the records before `next_offset` are durable: it may be committed."""
-        if epoch == self.epoch:
-            self._done[TP(topic, partition)] = next_offset
 
     def finish(self, token: Token) -> None:
         """The batch in hand is done."""
         token.acked = True
-        cast(set[Any], self._unacked_messages).discard(token)
-        waiter = self._waiting_for_ack
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        cast(set[Any], self.unacked).discard(token)
 
-    # -- commits: the applied position, where Faust would look for a prefix of single acknowledgements ---------------
+    @abc.abstractmethod
+    def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None:
+        """All effects of the records before `next_offset` are durable: it may be committed."""
 
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in list(self._done) if topics is None or tp in topics or tp.topic in topics)
+    @abc.abstractmethod
+    def _mark(self, tp: TP) -> int | None:
+        """The broker's high water mark as of the last fetch, None while unknown."""
 
-    def _new_offset(self, tp: TP) -> int | None:
-        return self._done.pop(tp, None)
+    @abc.abstractmethod
+    async def _positions(self, own: list[TP]) -> Mapping[TP, int]:
+        """Where the client fetches next, of those partitions of which that is known and of use."""
 
     async def verify_all_partitions_active(self) -> None:
         """Faust would log partitions that are paused or idle as stuck; lag is a metric here."""
@@ -209,22 +230,26 @@ class SourceConsumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         self._reset()
+        self._assigned = True
         await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        self._committed = found = await super().seek_to_committed()
+        return found
 
     async def perform_seek(self) -> None:
         self._reset()
         await super().perform_seek()
-        own = [TP(tp.topic, tp.partition) for tp in self.assignment() if self._is_input(tp)]
         unknown = []
-        for tp in own:
-            committed = self._read_offset[tp]
-            if committed is None:
+        for tp in self._own():
+            committed = self._committed.get(tp)
+            if committed is None or committed < 0:
                 unknown.append(tp)
             else:
                 self._expected[tp] = committed
         if unknown:
             # Nothing is committed: stock leaves the position where a fetch that was dropped meanwhile has put it.
-            starts = await self._thread.earliest_offsets(*(TopicPartition(*tp) for tp in unknown))
+            starts = await self.earliest_offsets(*unknown)
             for tp in unknown:
                 await self.seek(tp, starts[tp])
         self._settled = True
@@ -241,80 +266,40 @@ class SourceConsumer(driver.Consumer):
         self._arrived.set()
         for counts in (self._waiting, self._held, self._held_bytes):
             counts.clear()
-        for marks in (self._expected, self._rewinds, self._retried, self.holes, self._done):
+        for marks in (self._expected, self._rewinds, self._retried, self.holes):
             marks.clear()
         self._paused.clear()
+        self._resumable.clear()
 
     def _is_input(self, tp: TP) -> bool:
         return tp.topic in self.input_topics
 
-    def _state_of(self, tp: TP) -> Any:
-        """aiokafka's state of an assigned partition: position and high water mark."""
-        try:
-            return self._aiokafka._subscription.subscription.assignment.state_value(tp)
-        except (AttributeError, KeyError):
-            return None
+    def _own(self) -> list[TP]:
+        return [TP(tp.topic, tp.partition) for tp in self.assignment() if self._is_input(tp)]
 
-    # -- the drain loop -------------------------------------------------------------------------------------------
+    # -- the fetching side ----------------------------------------------------------------------------------------
 
-    async def _drain_messages(self, fetcher: Any) -> None:
-        app = self.app
-        stopped, fetcher_stopped = self._stopped.is_set, fetcher._stopped.is_set
-        try:
-            while not (stopped() or fetcher_stopped()):
-                calm = self.flow_active and not app.rebalancing
-                if calm:
-                    await self._wind_back()
-                generation = app.consumer_generation_id
-                records, active = await self._fetch(calm)
-                await asyncio.sleep(0)
-                if self.should_stop:
-                    continue
-                for tp, fetched in (records or {}).items():
-                    if not fetched:
-                        continue
-                    if not self._is_input(tp):
-                        if tp in active or tp in self._buffered_partitions:
-                            await app.flow_control.acquire()
-                            await self._changelog(tp, fetched)
-                        continue
-                    fresh = calm and self.flow_active and not app.rebalancing
-                    if fresh and app.consumer_generation_id == generation:
-                        self._accept(TP(tp.topic, tp.partition), fetched)
-                    else:
-                        self._rewinds.setdefault(TP(tp.topic, tp.partition), fetched[0].offset)
-                        self.counts["dropped"] += len(fetched)
-        except self.consumer_stopped_errors:
-            if not app.should_stop:
-                raise
-        except asyncio.CancelledError:
-            if not app.should_stop:
-                raise
+    def _calm(self) -> bool:
+        """Whether what is fetched now may be kept."""
+        return bool(self.flow_active and not self.app.rebalancing)
 
-    async def _fetch(self, calm: bool) -> tuple[Any, set[TP]]:
-        """One stock fetch from the partitions that are not paused."""
-        if self._aiokafka is not None:
-            self._aiokafka._fetcher._fetch_max_wait_ms = FETCH_WAIT_MS
-        active = self._get_active_partitions()
-        if self._paused and not active and calm:
-            await asyncio.sleep(PAUSED_POLL_S)  # the stock loop sleeps a second when all are paused
-            return {}, active
-        records, _ = await self._wait_next_records(PAUSED_POLL_S if self._paused else 1.0)
-        return records, active
+    def _fresh(self, calm: bool, generation: int) -> bool:
+        """Whether a fetch that began with `calm` under `generation` may be kept now that it is here."""
+        return calm and self._calm() and self.app.consumer_generation_id == generation
 
     async def _wind_back(self) -> None:
-        """Do the rewinds that are due, and look for positions that ran past records we never got. No fetch is on."""
-        own = {TP(tp.topic, tp.partition) for tp in self.assignment() if self._is_input(tp)}
+        """Between fetches: do the rewinds that are due, and look for positions that ran past records we never got."""
+        if self._resumable:
+            self._paused -= self._resumable
+            self.resume_partitions(self._resumable)
+            self._resumable = set()
+        own = self._own()
         for tp, offset in list(self._rewinds.items()):
             del self._rewinds[tp]
             if tp in own:
                 await self.seek(tp, self._expected.get(tp, offset))
                 self.counts["rewinds"] += 1
-        for tp in own:
-            state = self._state_of(tp)
-            if state is None or not state.has_valid_position:
-                continue
-            position = state.position
+        for tp, position in (await self._positions(own)).items():
             expected = self._expected.setdefault(tp, position)
             if position > expected and self._gap_is_real(tp, expected, position):
                 self._expected[tp] = position
@@ -332,6 +317,22 @@ class SourceConsumer(driver.Consumer):
     def _hole(self, tp: TP, first: int, following: int) -> None:
         self.holes[tp.topic, tp.partition, first] = following
         self.counts["holes"] += 1
+        now = time.monotonic()
+        if now >= self._hole_told.get(tp, now):
+            self._hole_told[tp] = now + HOLE_TOLD_EVERY_S
+            log.warning(
+                "offsets that cannot be read any more are passed over: deleted before they were applied (retention is "
+                "too short, or the engine was away too long), or marks of a producer's transactions",
+                topic=tp.topic,
+                partition=tp.partition,
+                first=first,
+                missing=following - first,
+            )
+
+    def _refuse(self, tp: TP, records: list[Any]) -> None:
+        """Drop what was fetched while partitions moved; it is fetched again."""
+        self._rewinds.setdefault(tp, records[0].offset)
+        self.counts["dropped"] += len(records)
 
     def _accept(self, tp: TP, records: list[Any]) -> None:
         """Queue what was fetched of an input partition."""
@@ -370,44 +371,3 @@ class SourceConsumer(driver.Consumer):
         parts = max(1, len(self._expected))
         records = min(MAX_HELD_PER_PARTITION, max(MIN_HELD_PER_PARTITION, HELD_RECORDS // parts))
         return self._held[tp] > records * share or self._held_bytes[tp] > HELD_BYTES // parts * share
-
-    # -- the changelog: recovery ------------------------------------------------------------------------------------
-
-    async def _changelog(self, tp: TP, records: list[Any]) -> None:
-        """All but the last record go straight into the table; the last one the stock way, which ends the recovery."""
-        recovery = self._engine_app.tables.recovery
-        table = recovery.tp_to_table.get(tp)
-        if table is not None and tp in recovery.active_tps and recovery.in_recovery:
-            if recovery.buffers.get(table):
-                recovery.flush_buffers()
-            seen = recovery.active_offsets.get(tp)
-            head = [record for record in records[:-1] if seen is None or record.offset > seen]
-            if head:
-                table.apply_records(tp.partition, head)
-                recovery.active_offsets[tp] = head[-1].offset
-            records = records[-1:]
-        channels = list(self._engine_app.topics._tp_index.get(tp) or ())
-        for record in records:
-            message = self._to_message(tp, record)
-            message.refcount = len(channels)
-            for channel in channels:
-                event = FaustEvent(self.app, message.key, message.value, message.headers, message)
-                while channel.queue.full() and self.flow_active:  # noqa: ASYNC110  # the queue has no event for room
-                    await asyncio.sleep(0.001)
-                channel.queue.force_put_nowait(event)
-        await asyncio.sleep(0)
-
-
-class SourceTransport(driver.Transport):
-    """The aiokafka transport with the consumer above."""
-
-    Consumer = SourceConsumer
-
-
-class SourceApp(faust.App):
-    """A Faust app that fetches through `SourceConsumer`. `input_topics` must be set before it starts."""
-
-    input_topics: tuple[str, ...] = ()
-
-    def _new_transport(self) -> Any:
-        return SourceTransport(self.conf.broker_consumer, self)

@@ -7,17 +7,36 @@ never ahead of the changelog, and a copy on disk needs only what was written aft
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import rocksdict
+
+
+class StoreError(Exception):
+    """A local copy cannot be read or written. The message names its folder and what to do."""
+
+    def __init__(self, folder: Path, problem: object) -> None:
+        super().__init__(
+            f"the local copy of the state in {folder} cannot be read or written ({problem}). If the disk is full, free "
+            "space or set EBBTIDE_DATA_DIR to a folder with more; if the copy is damaged, delete that folder. Then start "
+            "the engine again: nothing is lost, what is missing there is read from the changelog"
+        )
+        self.folder = folder
+
 
 Write = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
 
 # UTF-8 has no byte 0xff, so no key of the engine can begin with it.
 _POSITION: Final = b"\xffposition"
+TRUSTED_S: Final = 12 * 3600.0
+"""How long a copy may have rested. The changelog keeps a deletion for `delete.retention.ms` (a day): a copy that missed
+it would keep what was deleted, an erased account's users among it."""
+
 _MEMTABLE_BYTES: Final = 8 * 1024 * 1024
 _CACHE_BYTES: Final = 64 * 1024 * 1024
 
@@ -69,7 +88,7 @@ class MemoryStore:
 
 class DiskStore:
     """In RocksDB: survives the process. Not flushed to the disk on each write; after a power cut the end of it is
-    missing, position included, and is read from the changelog again."""
+    missing, position included, and is read from the changelog again. Whatever the disk refuses is a StoreError."""
 
     def __init__(self, folder: Path, cache: rocksdict.Cache) -> None:
         options = rocksdict.Options(raw_mode=True)
@@ -82,16 +101,24 @@ class DiskStore:
         tables.set_block_cache(cache)
         tables.set_bloom_filter(10, False)
         options.set_block_based_table_factory(tables)
-        self._db: Any = rocksdict.Rdict(str(folder), options=options)
-        self.offset, self.epoch = -1, 0
-        stored = self._db.get(_POSITION)
+        self._folder = folder
+        try:
+            self._db: Any = rocksdict.Rdict(str(folder), options=options)
+        except Exception as error:  # rocksdict has no type of its own
+            raise StoreError(folder, error) from error
+        self.offset, self.epoch, self.written_s = -1, 0, 0
+        """`written_s` is when the position was written, in seconds since 1970."""
+        stored = self.get(_POSITION)
         if stored is not None:
-            offset, epoch = stored.split()
-            self.offset, self.epoch = int(offset), int(epoch)
+            # Copies of the first version do not say when: they begin anew.
+            self.offset, self.epoch, self.written_s = (*map(int, stored.split()), 0)[:3]
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
-        value: bytes | None = self._db.get(key)
+        try:
+            value: bytes | None = self._db.get(key)
+        except Exception as error:
+            raise StoreError(self._folder, error) from error
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -109,14 +136,19 @@ class DiskStore:
             else:
                 batch.put(key, value)
         if position is not None:
-            batch.put(_POSITION, b"%d %d" % position)
-        self._db.write(batch)
+            batch.put(_POSITION, b"%d %d %d" % (*position, time.time()))
+        try:
+            self._db.write(batch)
+        except Exception as error:
+            raise StoreError(self._folder, error) from error
         if position is not None:
             self.offset, self.epoch = position
 
     def close(self) -> None:
         """Release the folder for another process."""
-        self._db.close()
+        # After a refused write closing says so once more, over the error that matters.
+        with suppress(Exception):
+            self._db.close()
 
 
 class PartitionStores:
@@ -148,10 +180,20 @@ def in_memory() -> PartitionStores:
 
 
 def on_disk(folder: Path) -> PartitionStores:
-    """Stores in `folder`, one RocksDB each, with one block cache for all."""
+    """Stores in `folder`, one RocksDB each, with one block cache for all. A copy older than `TRUSTED_S` begins anew."""
     folder.mkdir(parents=True, exist_ok=True)
     cache = rocksdict.Cache(_CACHE_BYTES)
-    return PartitionStores(lambda partition: DiskStore(folder / str(partition), cache))
+
+    def opened(partition: int) -> DiskStore:
+        place = folder / str(partition)
+        store = DiskStore(place, cache)
+        if store.offset < 0 or time.time() - store.written_s <= TRUSTED_S:
+            return store
+        store.close()
+        shutil.rmtree(place)
+        return DiskStore(place, cache)
+
+    return PartitionStores(opened)
 
 
 def discard_foreign(folder: Path, ends: Mapping[int, int]) -> list[int]:

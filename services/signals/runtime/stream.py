@@ -39,7 +39,7 @@ class RecordError(Exception):
 
 
 class Source(Protocol):
-    """What fetches: see `source.SourceConsumer`."""
+    """What fetches: see `source.InputConsumer`."""
 
     epoch: int
     holes: dict[tuple[str, int, int], int]
@@ -47,6 +47,7 @@ class Source(Protocol):
     @property
     def active(self) -> bool: ...
     def partitions(self) -> list[int]: ...
+    def begin_at(self, topic: str, partition: int, offset: int) -> None: ...
     def pop(self) -> Any: ...
     async def arrival(self, seconds: float) -> None: ...
     def behind(self, topic: str, partition: int) -> bool: ...
@@ -134,6 +135,9 @@ class MergedStream:
             number: PartitionMerge(applied, historical, self._order) for number, (applied, historical) in opened.items()
         }
         self._next = {number: [-1] * len(self._topics) for number in opened}
+        for number, (applied, _) in opened.items():
+            for topic, offset in zip(self._topics, applied, strict=True):
+                self._source.begin_at(topic, number, offset + 1)
         self.epoch = epoch
         return True
 

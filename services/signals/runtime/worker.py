@@ -17,13 +17,14 @@ import structlog
 from schemas.codec import Refusal
 from schemas.envelope import Event
 from services.common import metrics
+from services.signals.core.codec import StateError
 from services.signals.runtime import checks
 from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
 from services.signals.runtime.poison import TRIES, PoisonLog
 from services.signals.runtime.records import FUTURE_US, Item
-from services.signals.runtime.stores import PartitionStore, PartitionStores
+from services.signals.runtime.stores import PartitionStore, PartitionStores, StoreError
 from services.signals.runtime.stream import Batch, MergedStream, Opened, RecordError
 
 log = structlog.get_logger()
@@ -215,6 +216,8 @@ class Worker:
                         break
                 else:
                     return True
+        except (StoreError, StateError):
+            raise  # the disk's or the state's doing, and no reason to put a good record aside
         except Exception as error:
             assert item is not None
             self._failed(self._topics[item[0]], number, item[1], error)
