@@ -92,7 +92,9 @@ def epoch_of(value: bytes) -> int:
 
 
 def header_of(value: bytes) -> tuple[int, int, int]:
-    """Epoch, effect number and next due of any state record."""
+    """Epoch, effect number and next due of any state record. Raises StateError for one that is cut off."""
+    if len(value) < HEADER.size:
+        raise StateError(f"a state record has {len(value)} bytes: it is cut off; restore the changelog topic")
     _, _, epoch, effect, due = HEADER.unpack_from(value)
     return epoch, effect, due
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import insort
 from typing import Any
 
 from msgspec import Struct
@@ -11,6 +12,10 @@ from services.signals.core.days import add_months, date_of, day_of, day_of_date,
 
 DEFAULT_TIER = "low"
 DEFAULT_TERM_MONTHS = 12
+DATES = ("renewal_date", "contract_end")
+TERM = "term"
+MAX_DATES = 24
+"""Dates and renewals that are kept apart; before that the older half is folded into what it came to."""
 
 
 class Profile(Struct, array_like=True):
@@ -18,9 +23,12 @@ class Profile(Struct, array_like=True):
 
     fields: dict[str, Any] = {}
     set_at: dict[str, int] = {}
+    dates: list[tuple[int, str, str | int | None]] = []  # what was said of the renewal: time, field or "term", value
 
     def put(self, name: str, value: Any, at: int) -> bool:
         """Set a field unless a later event already did; None clears it. True when the value changed."""
+        if name in DATES:
+            return self._say(name, value, at)
         if at < self.set_at.get(name, at):
             return False
         self.set_at[name] = at
@@ -63,10 +71,39 @@ class Profile(Struct, array_like=True):
 
     def renew(self, months: int | None, mrr: str | None, at: int) -> None:
         """Move the renewal date by the new term. A date that was stated after the renewal stands as it is."""
-        name = "renewal_date" if self.fields.get("renewal_date") else "contract_end"
-        text = self.fields.get(name)
-        if text and at >= self.set_at.get(name, at):
-            moved = add_months(day_of_date(dt.date.fromisoformat(text)), months or DEFAULT_TERM_MONTHS)
-            self.put("renewal_date", date_of(moved).isoformat(), at)
+        self._say(TERM, months or DEFAULT_TERM_MONTHS, at)
         if mrr is not None:
             self.put("mrr", mrr, at)
+
+    def _say(self, what: str, value: Any, at: int) -> bool:
+        """Take in a date or a term in the order of their times, whenever it came. True when a date is another now.
+
+        All that was said is kept, for a date stated late is moved by the renewals after it.
+        """
+        said = self.dates
+        if not said:  # state of before `dates` were kept
+            said += [(self.set_at.get(name, at), name, self.fields[name]) for name in DATES if name in self.fields]
+        insort(said, (at, what, value), key=lambda entry: entry[0])
+        before = [self.fields.get(name) for name in DATES]
+        if len(said) > MAX_DATES:
+            until = said[MAX_DATES // 2][0]
+            old = _dates(said[: MAX_DATES // 2 + 1])
+            said[: MAX_DATES // 2 + 1] = [(until, name, old[name]) for name in DATES]
+        for name, date in _dates(said).items():
+            if date is None:
+                self.fields.pop(name, None)
+            else:
+                self.fields[name] = date
+        return before != [self.fields.get(name) for name in DATES]
+
+
+def _dates(said: list[tuple[int, str, str | int | None]]) -> dict[str, str | None]:
+    """The dates after all that was said, in order."""
+    dates: dict[str, str | None] = dict.fromkeys(DATES)
+    for _, what, value in said:
+        if what != TERM:
+            dates[what] = None if value is None else str(value)
+        elif text := dates["renewal_date"] or dates["contract_end"]:
+            day = day_of_date(dt.date.fromisoformat(text))
+            dates["renewal_date"] = date_of(add_months(day, int(value or 0))).isoformat()
+    return dates

@@ -46,11 +46,11 @@ class Engine:
     skipping is held against.
     """
 
-    def __init__(self, catalogue: Catalogue, records: Records, emit: Emit, *, naive: bool = False) -> None:
+    def __init__(self, catalogue: Catalogue, records: Records, emit: Emit) -> None:
         self.catalogue = catalogue
         self.records = records
         self.emit = emit
-        self.naive = naive
+        self.naive = False
         self.historical = False
         self.historical_until = 0  # a change at or before this instant belongs to a replay, however late it is judged
         self._risks_changed = False

@@ -127,7 +127,7 @@ class PartitionEngine:
         self._known: dict[bytes, None] = {}
         self._accounts: dict[bytes, Account] = {}
         self._dirty: dict[bytes, Account] = {}
-        self._removed: list[bytes] = []
+        self._removed: set[bytes] = set()
         self._gone: list[bytes] = []
         self._resend: list[Account] = []
         self._dead: list[DeadLetter] = []
@@ -143,6 +143,15 @@ class PartitionEngine:
         self._cached_users = 0
         self._arming = False  # the rules are others than those that deadlines were named by: each account is woken once
         self.pending_bytes = 0
+
+    @property
+    def judge_everything(self) -> bool:
+        """Whether every signal is judged after every event and at every midnight: slow, and the same transitions."""
+        return self._engine.naive
+
+    @judge_everything.setter
+    def judge_everything(self, everything: bool) -> None:
+        self._engine.naive = everything
 
     # -- positions ------------------------------------------------------------------------------------------------
 
@@ -404,6 +413,10 @@ class PartitionEngine:
             self._known[key] = None
         return account
 
+    def _stored(self, key: bytes) -> bytes | None:
+        """A stored sub-record. What an erasure of this effect removes is gone, although the store has it still."""
+        return None if key in self._removed else self.store.get(key)
+
     def _touch(self, account: Account) -> None:
         """Mark an account as part of this effect. What its last effect concluded is published again after a restart."""
         if account.dirty:
@@ -428,7 +441,7 @@ class PartitionEngine:
         user = account.users.get(user_id)
         if user is None:
             key = codec.sub_key(codec.USER, account.key, user_id)
-            raw = self.store.get(key)
+            raw = self._stored(key)
             user = User() if raw is None else codec.decode_user(key, raw)
             account.users[user_id] = user
             self._cached_users += 1
@@ -474,7 +487,7 @@ class PartitionEngine:
         found = account.hot.tickets.get(ticket_id) or account.tickets.get(ticket_id)
         if found is None:
             key = codec.sub_key(codec.TICKET, account.key, ticket_id)
-            raw = self.store.get(key)
+            raw = self._stored(key)
             if raw is not None:
                 found = account.tickets[ticket_id] = codec.decode_ticket(key, raw)
         return found
@@ -484,7 +497,7 @@ class PartitionEngine:
         found = account.hot.invoices.get(invoice_id) or account.invoices.get(invoice_id)
         if found is None:
             key = codec.sub_key(codec.INVOICE, account.key, invoice_id)
-            raw = self.store.get(key)
+            raw = self._stored(key)
             if raw is not None:
                 found = account.invoices[invoice_id] = codec.decode_invoice(key, raw)
         return found
@@ -497,7 +510,7 @@ class PartitionEngine:
         prefix = len(key).to_bytes(2, "big") + key
         for stored, _ in self.store.items():  # noqa: PERF102  # a StateStore has no keys()
             if stored == codec.HISTORY + key or (stored[1:].startswith(prefix) and stored[:1] in SUB_KINDS):
-                self._removed.append(stored)
+                self._removed.add(stored)
         blank = fresh_account(key, hot.clock, len(self.topics))
         blank.dirty = True
         blank.ids = {}
@@ -518,7 +531,7 @@ class PartitionEngine:
         ids: dict[bytes | int, int] = {}
         for chunk in account.hot.id_chunks:
             key = codec.sub_key(codec.IDS, account.key, str(chunk.number))
-            raw = self.store.get(key)
+            raw = self._stored(key)
             if raw is not None:
                 ids.update(codec.decode_ids(key, raw))
         ids.update(account.hot.ids_1)
@@ -652,11 +665,11 @@ class PartitionEngine:
         if self._health_waiting and live:
             self._publish_waiting(effects, now_s)
         written = {key for key, _ in effects.state}
-        effects.state += [(key, None) for key in self._removed if key not in written]
+        effects.state += [(key, None) for key in sorted(self._removed - written)]
         if self._touched:
             effects.state.append((OWN_KEY, codec.encode_partition(state, epoch)))
         self._dirty, self._dead, self._signals = {}, [], {}
-        self._resend, self._removed, self._gone = [], [], []
+        self._resend, self._removed, self._gone = [], set(), []
         self._touched = False
         self.pending_bytes = 0
         self._trim()
