@@ -554,7 +554,7 @@ class PartitionEngine:
         inline = hot.ids
         if inline and min(inline) < oldest:
             for hour in [hour for hour in inline if hour < oldest]:
-                self._forget(account, inline.pop(hour))
+                self._forget(account, inline.pop(hour), oldest)
         for hour, new in account.new_ids.items():
             if hour >= oldest:
                 inline[hour] = inline.get(hour, b"") + new
@@ -566,10 +566,14 @@ class PartitionEngine:
         return self._chunks(account, epoch, oldest)
 
     @staticmethod
-    def _forget(account: Account, blob: bytes) -> None:
-        if account.ids is not None:
+    def _forget(account: Account, blob: bytes, oldest: int) -> None:
+        """Forget expired ids, but for those that came once more since."""
+        ids = account.ids
+        if ids is not None:
             for at in range(0, len(blob), codec.ID_BYTES):
-                account.ids.pop(blob[at : at + codec.ID_BYTES], None)
+                identity = blob[at : at + codec.ID_BYTES]
+                if ids.get(identity, oldest) < oldest:
+                    del ids[identity]
 
     def _chunks(self, account: Account, epoch: int, oldest: int) -> list[tuple[bytes, bytes | None]]:
         """Records of ids to write and to delete."""
@@ -632,7 +636,6 @@ class PartitionEngine:
         if not self._touched and not self._health_waiting:
             return effects
         state = self.state
-        live = not self._engine.historical
         if self._touched:
             state.effect += 1
         self._queue_touched()
@@ -641,17 +644,16 @@ class PartitionEngine:
         for account in self._dirty.values():
             hot = account.hot
             hot.sequence = max(hot.sequence, self._sequence_after) + 1
+            if not hot.erased and (account.new_ids or hot.ids or hot.id_chunks):
+                effects.state += self._store_ids(account, epoch)
             if self.with_health and not hot.erased:
-                if account.health_urgent or (
-                    live and self._health_at.get(account.key, -HEALTH_EVERY_S) + HEALTH_EVERY_S <= now_s
-                ):
+                turn = self._health_at.get(account.key, now_s - HEALTH_EVERY_S) + HEALTH_EVERY_S
+                if account.health_urgent or turn <= now_s:
                     self._publish_health(effects, account, now_s)
                 else:
                     if account.key not in self._health_waiting:
                         self._health_waiting[account.key] = None
-                        heappush(
-                            self._health_turns, (self._health_at.get(account.key, now_s) + HEALTH_EVERY_S, account.key)
-                        )
+                        heappush(self._health_turns, (turn, account.key))
                     account.health_published = False
             self._records_of(account, epoch, effects.state)
             if account.key in self._signals:
@@ -662,7 +664,7 @@ class PartitionEngine:
             new = len(self._signals.get(account.key, []))
             kept = account.hot.outbox[: len(account.hot.outbox) - new]
             effects.signals[:0] = [(topic, account.key, value, account.hot.sequence) for topic, value in kept]
-        if self._health_waiting and live:
+        if self._health_waiting:
             self._publish_waiting(effects, now_s)
         written = {key for key, _ in effects.state}
         effects.state += [(key, None) for key in sorted(self._removed - written)]
