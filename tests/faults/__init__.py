@@ -1,4 +1,4 @@
-'''Fault tests: real workers on a real broker, a seeded load, faults, and an independent verdict.
+"""Fault tests: real workers on a real broker, a seeded load, faults, and an independent verdict.
 
 `make test` runs the short form, `make faults` the long one (marker `long`); README.md in this folder is the guide.
 
@@ -31,4 +31,4 @@ What is where
 -------------
 `checker` counts everything again from the input log, by brute force and with `tests/oracle`; `log` reads topics, `load`
 writes them, `run` holds it together, `engine` is the worker process, `guards` takes guards out of it.
-'''
+"""
