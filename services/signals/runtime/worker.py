@@ -145,8 +145,8 @@ class Worker:
             if refused:
                 log.warning("a worker wrote state after it had lost the partition", partition=number, keys=len(refused))
                 metrics.ENGINE_REFUSED_STATE.inc(len(refused))
-                await self._publisher.repair(number, epoch, refused)
-                refused.clear()
+            await self._publisher.claim(number, epoch, refused)
+            refused.clear()
             engine = engines[number] = self._make_engine(number, store)
             engine.restore()
             applied = zip(self._topics, engine.applied, strict=True)
