@@ -83,25 +83,22 @@ class Bench:
 
 
 def items(*ids: str, first: int = 0, account: str = "a") -> list[Item]:
-    return [
-        prepare(
-            0,
-            "usage",
-            SimpleNamespace(
-                offset=first + place,
-                key=account.encode(),
-                value=event("usage", account, name, T),
-                headers=(),
-                timestamp=round(time.time() * 1000),
-            ),
-        )[1]
+    records = [
+        SimpleNamespace(
+            offset=first + place,
+            key=account.encode(),
+            value=event("usage", account, name, T),
+            headers=(),
+            timestamp=round(time.time() * 1000),
+        )
         for place, name in enumerate(ids)
     ]
+    return prepare(0, "usage", 0, records)[1]
 
 
 def ticks(offset: int) -> list[Item]:
     record = SimpleNamespace(offset=offset, key=None, value=tick(T, historical=True), headers=(), timestamp=0)
-    return [prepare(index, topic, record)[1] for index, topic in enumerate(INPUT_TOPICS)]
+    return [prepare(index, topic, 0, [record])[1][0] for index, topic in enumerate(INPUT_TOPICS)]
 
 
 async def test_a_batch_becomes_state_and_signals(tmp_path: Path) -> None:

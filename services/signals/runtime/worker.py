@@ -23,9 +23,9 @@ from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Pub
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
 from services.signals.runtime.poison import TRIES, PoisonLog
-from services.signals.runtime.records import FUTURE_US, Item
+from services.signals.runtime.records import FUTURE_US, Item, RecordError
 from services.signals.runtime.stores import PartitionStore, PartitionStores, StoreError
-from services.signals.runtime.stream import Batch, MergedStream, Opened, RecordError
+from services.signals.runtime.stream import Batch, MergedStream, Opened
 
 log = structlog.get_logger()
 
