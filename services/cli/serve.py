@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 
 import click
 
@@ -21,6 +23,9 @@ PROCESSES = {
 @click.argument("name", type=click.Choice(list(PROCESSES)))
 def serve(name: str) -> None:
     """Run one process: ingest, engine, recorder or api."""
+    # Loading a process takes seconds. Told to stop meanwhile, there is nothing to take down yet: it puts its own in place.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
     refuse_bad_settings()
     module, function = PROCESSES[name].split(":")
     getattr(importlib.import_module(module), function)()

@@ -299,8 +299,8 @@ async def outcome(bootstrap: str, app_id: str, isolation: str) -> Outcome:
         true_store, store = MemoryStore(), MemoryStore()
         engine = PartitionEngine(number, INPUT_TOPICS, load(), true_store, partitions=PARTITIONS)
         for index, topic in enumerate(INPUT_TOPICS):
-            for record in log[TopicPartition(topic, number)]:
-                engine.apply(*prepare(index, topic, record)[1])
+            for item in prepare(index, topic, number, log[TopicPartition(topic, number)])[1]:
+                engine.apply(*item)
         taken = engine.take(1, 0.0)
         true_store.write(taken.state, None)
         truth |= {msgspec.json.decode(value)["id"]: value for _, _, value, _ in taken.signals}
@@ -497,7 +497,7 @@ def stopped(worker: Worker) -> None:
     """Wait until a worker has stopped itself."""
     process = psutil.Process(worker.process.pid)
     while process.status() != psutil.STATUS_STOPPED:
-        assert worker.process.poll() is None
+        assert worker.process.poll() is None, list(worker.lines.queue)
         time.sleep(0.05)
 
 

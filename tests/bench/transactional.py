@@ -18,7 +18,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 import uvloop
@@ -34,12 +34,13 @@ from services.common.kafka import producer as idempotent_producer
 from services.common.settings import Settings
 from services.signals.catalogue import load
 from services.signals.core.codec import epoch_of
-from services.signals.core.partition import Effects, PartitionEngine
+from services.signals.core.partition import PartitionEngine
+from services.signals.runtime.changelog import ChangelogReader
 from services.signals.runtime.effects import MAX_BATCH_BYTES, Effect, ForeignWrite, Out, Place, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import Fence, next_epoch
 from services.signals.runtime.records import prepare
-from services.signals.runtime.stores import MemoryStore, PartitionStores, in_memory
+from services.signals.runtime.stores import PartitionStores, in_memory
 
 PARTITIONS = 4
 BATCH = 4000
@@ -84,14 +85,15 @@ class InOrder:
             counts=dict.fromkeys((*OUTPUTS, self._changelog), PARTITIONS),
             stores=self._stores,
             failpoints=self._failpoints,
+            read=ChangelogReader(self._config.bootstrap, self._changelog),
+            epoch_of=epoch_of,
         )
 
     async def opened(self, ends: Mapping[int, int], fences: Mapping[int, Fence]) -> None:
-        """After recovery: the changelog's ends, and what the fence refused."""
+        """After recovery: claim the partitions, with what the fence refused written again."""
         self._publisher.opened({number: end - 1 for number, end in ends.items()})
         for number, fence in fences.items():
-            if fence.refused:
-                await self._publisher.repair(number, next_epoch(fence.newest, 0), fence.refused)
+            await self._publisher.claim(number, next_epoch(fence.newest, 0), fence.refused)
 
     async def carry_out(
         self, taken: list[Effect], positions: Mapping[int, dict[TopicPartition, int]], consumer: Any
@@ -223,11 +225,7 @@ async def work(form: str, config: Settings, timeout_ms: int, until: int | None) 
     catalogue = load()
     engines: dict[int, PartitionEngine] = {}
     for number in range(PARTITIONS):
-        store = stores[number]
-        assert isinstance(store, MemoryStore)
-        store.epoch = next_epoch(fences[number].newest, 0)
-        store.offset = ends[number] - 1
-        engines[number] = PartitionEngine(number, INPUT_TOPICS, catalogue, store, partitions=PARTITIONS)
+        engines[number] = PartitionEngine(number, INPUT_TOPICS, catalogue, stores[number], partitions=PARTITIONS)
         engines[number].restore()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=config.bootstrap,
@@ -243,7 +241,26 @@ async def work(form: str, config: Settings, timeout_ms: int, until: int | None) 
         consumer.seek(place, engines[place.partition].applied[INPUT_TOPICS.index(place.topic)] + 1)
     refused = sum(len(fence.refused) for fence in fences.values())
     say(at="ready", taken_over_s=taken_over - began, recovered_s=recovered - taken_over, refused=refused)
-    epochs = {number: stores[number].epoch for number in engines}
+    epochs = {number: next_epoch(fence.newest, 0) for number, fence in fences.items()}
+
+    def take(numbers: Iterable[int]) -> list[Effect]:
+        taken = [Effect(n, epochs[n], engines[n].take(epochs[n], time.monotonic())) for n in sorted(numbers)]
+        return [effect for effect in taken if effect.effects]
+
+    def positions(taken: list[Effect]) -> dict[int, dict[TopicPartition, int]]:
+        return {
+            effect.partition: {
+                TopicPartition(topic, effect.partition): offset + 1
+                for topic, offset in zip(INPUT_TOPICS, engines[effect.partition].applied, strict=True)
+                if offset >= 0
+            }
+            for effect in taken
+        }
+
+    # What the last effect concluded may not have been said.
+    taken = take(engines)
+    if taken:
+        await shell.carry_out(taken, positions(taken), consumer)
     applied = batches = transactions = 0
     cpu = core = since = 0.0
     while until is None or applied < until:
@@ -255,21 +272,12 @@ async def work(form: str, config: Settings, timeout_ms: int, until: int | None) 
         began = time.thread_time()
         for place, records in found.items():
             engine, index = engines[place.partition], INPUT_TOPICS.index(place.topic)
-            for record in records:
-                engine.apply(*prepare(index, place.topic, record)[1])
+            for item in prepare(index, place.topic, place.partition, records)[1]:
+                engine.apply(*item)
             applied += len(records)
-        touched = sorted({place.partition for place in found})
-        effects: list[tuple[int, Effects]] = [(n, engines[n].take(epochs[n], time.monotonic())) for n in touched]
+        taken = take({place.partition for place in found})
         core += time.thread_time() - began
-        positions = {
-            number: {
-                TopicPartition(topic, number): offset + 1
-                for topic, offset in zip(INPUT_TOPICS, engines[number].applied, strict=True)
-                if offset >= 0
-            }
-            for number in touched
-        }
-        transactions += await shell.carry_out([Effect(n, epochs[n], each) for n, each in effects], positions, consumer)
+        transactions += await shell.carry_out(taken, positions(taken), consumer)
         batches += 1
         if not batches % 50:
             say(at="working", applied=applied, cpu_s=cpu_s() - cpu)

@@ -1,6 +1,7 @@
 """The engine's source relies on private parts of faust-streaming, mode-streaming and aiokafka. They are held here.
 
-A failure says that one of them changed. Read its diff, run the integration and fault tests of the runtime, then renew
+A failure says that one of them changed. Until it is understood, EBBTIDE_ENGINE_RUNTIME=guarded needs none of the private
+attributes. Read the diff of what is named, run the integration and fault tests of the runtime on both runtimes, then renew
 the record: `python -m tests.contract.test_runtime_contract` writes it.
 """
 
@@ -11,6 +12,7 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,21 @@ def test_a_source_hides_nothing_of_its_base_but_what_it_means_to(path: str) -> N
     hidden = {each for each in own if hasattr(driver.Consumer, each)}
     # What mode and abc put into every class.
     assert hidden - {"logger", "log", "_abc_impl", "abstract", "_init_subclass_logger", "_tasks"} == HIDDEN[path]
+
+
+@pytest.mark.parametrize("module", ["source", "guarded"])
+def test_the_guarded_runtime_touches_nothing_private_of_faust(module: str) -> None:
+    """Every `_name` that these files read of the consumer or the app is their own."""
+    text = (Path(__file__).parents[2] / f"services/signals/runtime/{module}.py").read_text()
+    own = set(re.findall(r"def (_\w+)\(|self\.(_\w+)(?:: [^=\n]+)? = ", text + source_text()))
+    names = {name for pair in own for name in pair if name}
+    touched = set(re.findall(r"\.(_[a-z]\w*)", text))
+    assert touched - names == set()
+
+
+def source_text() -> str:
+    """What the guarded runtime inherits from."""
+    return (Path(__file__).parents[2] / "services/signals/runtime/source.py").read_text()
 
 
 if __name__ == "__main__":

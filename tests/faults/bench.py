@@ -348,7 +348,7 @@ def states(bootstrap: str, app_id: str) -> dict[str, double.Account]:
             latest[number, message.key()] = message.value()
     accounts: dict[str, double.Account] = {}
     for (_, key), value in latest.items():
-        if key != double.OWN:
+        if key != double.OWN and value is not None:
             assert key.decode() not in accounts
             accounts[key.decode()] = double.decode_account(value)
     return accounts

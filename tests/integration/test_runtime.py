@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from deploy.local.kafka import LocalKafka
 from schemas.dead_letters import DEAD_LETTER_TOPIC
@@ -162,6 +163,35 @@ def test_a_record_that_crashes_the_engine_becomes_a_dead_letter_after_three_trie
     (letter,) = wait_for("a dead letter", lambda: bench.read(group.bootstrap, DEAD_LETTER_TOPIC))
     assert dict(letter.headers())["reason"] == b"poison"
     assert b"crash-always" in letter.value()
+
+
+def test_what_a_woken_worker_wrote_does_not_end_its_successor(group: bench.Group) -> None:
+    """Old state of a lower epoch lands in the changelog, between two effects of the worker that has the partitions now."""
+    group.start("a")
+    now = time.time()
+    names = [f"account-{n}" for n in range(8)]
+
+    def events(turn: int) -> list[bench.Message]:
+        return [bench.Message("usage", name, bench.event("usage", name, f"{name}-{turn}", now)) for name in names]
+
+    bench.send(group.bootstrap, events(1))
+    settle(group, len(names))
+    late = Producer({"bootstrap.servers": group.bootstrap})
+    for name in [*names, "never-seen"]:
+        value = bench.double.Account(effect=99, count=99).encode(0)
+        number = bench.partition_of(name.encode(), bench.PARTITIONS)
+        late.produce(f"{group.app_id}-state-changelog", value, name, partition=number)
+    assert late.flush(10) == 0
+    # Only some accounts are written by the next effect: the others have to be written again for their own sake.
+    bench.send(group.bootstrap, [message for name in names[:3] for message in events(2) if message.key == name])
+    settle(group, len(names) + 3)
+    wait_for("the worker to say so", lambda: "passed over" in (group.folder / "a.log").read_text())
+    assert_exact(group)
+    group.kill("a")
+    group.start("b", EBBTIDE_ENGINE_STORE="memory")
+    bench.send(group.bootstrap, events(3))
+    settle(group, 2 * len(names) + 3)
+    assert_exact(group)
 
 
 def test_unequal_partition_counts_are_refused_with_what_to_do(clean_topics: LocalKafka, tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.signals.runtime.merge import PartitionMerge
-from services.signals.runtime.records import Entry
-from tests.unit.test_runtime_merge import OWN_ORDER, T, entry, ticked
+from tests.unit.test_runtime_merge import OWN_ORDER, Entry, T, entry, push, ticked
 
 File = list[tuple[int, int]]  # (topic, offset) in the order of the file
 
@@ -48,7 +47,7 @@ def drive(chance: Random, queues: list[list[Entry]], applied: list[int], histori
         upto = min(len(queues[topic]), fetched[topic] + chance.randrange(7))
         if chance.random() < 0.5:
             out += [(i[0], i[1]) for i in merge.take(chance.randint(1, 9), lambda t: fetched[t] < len(queues[t]))]
-        merge.push(topic, queues[topic][fetched[topic] : upto])
+        push(merge, topic, queues[topic][fetched[topic] : upto])
         fetched[topic] = upto
     return out
 
@@ -104,6 +103,6 @@ def test_a_backlog_in_time_order_is_merged_by_time(arrivals: list[tuple[int, int
         queues[topic].append(entry(topic, len(queues[topic]), T + at))
     merge = PartitionMerge([-1, -1], [False, False], OWN_ORDER)
     for topic in (0, 1):
-        merge.push(topic, queues[topic])
+        push(merge, topic, queues[topic])
     out = [(item[0], item[1]) for item in merge.take(1000, lambda topic: False)]
     assert out == [(topic, offset) for _, _, topic, offset in sorted(wanted)]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from schemas.codec import Refusal
 from services.signals.runtime import effects as effects_module
-from services.signals.runtime.effects import Effect, EffectTooLarge, ForeignWrite, Publisher
+from services.signals.runtime.effects import CLAIM_KEY, Effect, EffectTooLarge, ForeignWrite, Publisher
 from services.signals.runtime.failpoints import PLACES, FailpointReached, Failpoints
+from services.signals.runtime.fence import Fence
 from services.signals.runtime.stores import PartitionStores, in_memory
 from tests.faults.double import Letter, Taken
 
@@ -49,6 +51,17 @@ class FakeProducer:
         self.refuse: set[str] = set()
         self._limit = limit
 
+    async def read(self, partition: int, first: int, end: int) -> list[Any]:
+        """A stretch of the changelog, whose partitions begin at offset 0 here."""
+        records = self.appended.get(("changelog", partition), [])[first:end]
+        return [SimpleNamespace(key=key, value=value, headers=headers) for key, value, headers in records]
+
+    def intrude(self, *records: tuple[bytes, bytes | None, int]) -> None:
+        """Somebody else appends to the changelog's partition 0: keys, values and epochs."""
+        place = ("changelog", 0)
+        self.appended[place] += [(key, value, [("epoch", b"%d" % epoch)]) for key, value, epoch in records]
+        self.offsets[place] += len(records)
+
     def create_batch(self) -> FakeBatch:
         return FakeBatch(self._limit)
 
@@ -82,6 +95,8 @@ def publisher(producer: FakeProducer, stores: PartitionStores, failpoint: str | 
         counts=COUNTS,
         stores=stores,
         failpoints=Failpoints(failpoint),
+        read=producer.read,
+        epoch_of=lambda value: value[0],
         now=lambda: dt.datetime(2026, 1, 2, tzinfo=dt.UTC),
     )
     made.opened({0: -1, 1: -1})
@@ -173,14 +188,103 @@ async def test_every_failpoint_is_reached_in_order(place: str) -> None:
     assert (stores[0].offset >= 0) == (reached >= PLACES.index("state-stored"))
 
 
-async def test_somebody_elses_write_is_noticed_and_the_copy_left_alone() -> None:
+def value(epoch: int, text: str) -> bytes:
+    """A state record whose first byte is its writer's epoch."""
+    return bytes([epoch]) + text.encode()
+
+
+def recovered(producer: FakeProducer) -> dict[bytes, bytes]:
+    """What a worker that has nothing but the changelog reads of partition 0."""
+    fence, found = Fence(0, lambda stored: stored[0]), in_memory()[0]
+    log = producer.appended["changelog", 0]
+    found.write(fence.accept(SimpleNamespace(key=key, value=said, headers=of) for key, said, of in log), None)
+    assert not fence.refused, "everything refused was written again"
+    return dict(found.items())
+
+
+async def opened(producer: FakeProducer, stores: PartitionStores, epoch: int = 7) -> Publisher:
+    """A publisher that has claimed partition 0 and written two accounts."""
+    publishing = publisher(producer, stores)
+    await publishing.claim(0, epoch, [])
+    await publishing.publish([Effect(0, epoch, Taken(state=[(b"a", value(epoch, "1")), (b"b", value(epoch, "1"))]))])
+    return publishing
+
+
+async def test_what_a_woken_worker_wrote_is_passed_over_and_its_keys_are_written_again() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = await opened(producer, stores)
+    producer.intrude((b"a", value(6, "old"), 6), (b"b", value(6, "old"), 6), (b"lost", value(6, "old"), 6))
+    await publishing.publish([Effect(0, 7, Taken(state=[(b"a", value(7, "2"))]))])
+    assert dict(stores[0].items()) == {b"a": value(7, "2"), b"b": value(7, "1")}
+    assert recovered(producer) == dict(stores[0].items())
+    assert [key for key, _, _ in producer.appended["changelog", 0][-3:]] == [b"a", b"b", b"lost"]
+    assert stores[0].offset == producer.offsets["changelog", 0] - 1
+    await publishing.publish([Effect(0, 7, Taken(state=[(b"c", value(7, "1"))]))])
+    assert recovered(producer)[b"c"] == value(7, "1")
+
+
+async def test_a_woken_worker_that_writes_into_the_repair_is_passed_over_too() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = await opened(producer, stores)
+    producer.intrude((b"b", value(6, "old"), 6))
+    read = producer.read
+
+    async def intruding(partition: int, first: int, end: int) -> list[Any]:
+        found = await read(partition, first, end)
+        producer.intrude((b"a", value(6, "older"), 6))
+        publishing._read = read
+        return found
+
+    publishing._read = intruding
+    await publishing.publish([Effect(0, 7, Taken(state=[(b"c", value(7, "1"))]))])
+    assert recovered(producer) == dict(stores[0].items())
+    assert stores[0].offset == producer.offsets["changelog", 0] - 1
+
+
+async def test_until_the_repair_is_written_the_local_copy_stands_before_the_foreign_records() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = await opened(producer, stores)
+    stood = stores[0].offset
+    producer.intrude((b"b", value(6, "old"), 6))
+    read = producer.read
+
+    async def refusing(partition: int, first: int, end: int) -> list[Any]:
+        producer.refuse = {"changelog"}
+        return await read(partition, first, end)
+
+    publishing._read = refusing
+    with pytest.raises(RuntimeError, match="changelog"):
+        await publishing.publish([Effect(0, 7, Taken(state=[(b"a", value(7, "2"))]))])
+    assert stores[0].offset == stood
+
+
+@pytest.mark.parametrize("epoch", [7, 8])
+async def test_a_write_of_no_lower_epoch_means_that_the_partition_is_lost(epoch: int) -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = await opened(producer, stores)
+    producer.intrude((b"b", value(6, "old"), 6), (b"a", value(epoch, "newer"), epoch))
+    with pytest.raises(ForeignWrite, match="expected to append at offset 3, got 5"):
+        await publishing.publish([Effect(0, 7, Taken(state=[(b"a", value(7, "2"))], signals=[]))])
+    assert stores[0].get(b"a") == value(7, "1"), "the local copy is left alone"
+
+
+async def test_a_changelog_that_lost_records_ends_the_worker() -> None:
+    producer, stores = FakeProducer(), in_memory()
+    publishing = await opened(producer, stores)
+    producer.offsets["changelog", 0] -= 1
+    with pytest.raises(ForeignWrite, match="expected to append at offset 3, got 2"):
+        await publishing.publish([Effect(0, 7, Taken(state=[(b"a", value(7, "2"))]))])
+
+
+async def test_a_claim_that_does_not_follow_what_was_recovered_is_given_up() -> None:
     producer, stores = FakeProducer(), in_memory()
     publishing = publisher(producer, stores)
-    await publishing.publish([everything()])
-    producer.offsets["changelog", 0] += 1
-    with pytest.raises(ForeignWrite, match="expected to append at offset 3, got 4"):
-        await publishing.publish([Effect(0, 7, Taken(state=[(b"a", b"newer")]))])
-    assert stores[0].get(b"a") == b"state"
+    producer.appended["changelog", 0] = []
+    producer.offsets["changelog", 0] = 0
+    producer.intrude((b"a", value(6, "late"), 6))
+    with pytest.raises(ForeignWrite, match="expected to append at offset 0, got 1"):
+        await publishing.claim(0, 7, [])
+    assert stores[0].offset == -1
 
 
 async def test_an_effect_that_does_not_fit_into_one_batch_is_refused_before_it_is_sent() -> None:
@@ -202,16 +306,17 @@ async def test_many_outputs_go_in_batches_that_their_topics_take(monkeypatch: py
     assert producer.log.count(("sent", *place)) == 3
 
 
-async def test_a_repair_writes_the_good_value_with_its_epoch() -> None:
+async def test_a_claim_writes_refused_keys_again_with_its_epoch() -> None:
     producer, stores = FakeProducer(), in_memory()
     stores[1].write([(b"a", b"good")], (5, 3))
     publishing = publisher(producer, stores)
-    await publishing.repair(1, 4, [b"a", b"never-was"])
+    await publishing.claim(1, 4, [b"a", b"never-was"])
     assert producer.appended["changelog", 1] == [
         (b"a", b"good", [("epoch", b"4")]),
         (b"never-was", None, [("epoch", b"4")]),
+        (CLAIM_KEY, None, [("epoch", b"4")]),
     ]
-    assert (stores[1].offset, stores[1].epoch) == (1, 4)
+    assert (stores[1].offset, stores[1].epoch) == (2, 4)
 
 
 @pytest.mark.parametrize("wanted", ["nowhere:1:kill", "applied:0:kill", "applied:x:kill", "applied:1:dance"])

@@ -211,6 +211,7 @@ async def test_waiting_ends_with_the_next_chunk(source: Bare) -> None:
 
 
 async def test_the_state_says_where_to_begin_when_more_was_committed(source: Bare) -> None:
+    source._began.update({USAGE: 5, TICKETS: 0})
     source._expected[USAGE] = 5
     source._accept(USAGE, records(5, 6))
     source._accept(TICKETS, records(0, 1))
@@ -315,6 +316,28 @@ async def test_what_is_fetched_over_a_change_of_generation_is_fetched_again(drai
     assert popped(draining) == [0, 1, 2, 3]
 
 
+async def test_what_was_fetched_when_positions_were_sought_anew_is_fetched_again(draining: Any) -> None:
+    """A fetch that began before a seek to the committed positions and returns after it, both in calm."""
+
+    def sought() -> Any:
+        draining._reset()
+        draining._expected.update({USAGE: 1, TICKETS: 0})
+        draining._settled = True
+        return {USAGE: records(4, 5)}
+
+    draining.fetches = [sought, {USAGE: records(1, 2)}]
+    await draining.drain()
+    assert draining.sought == [(USAGE, 1)]
+    assert popped(draining) == [1, 2]
+
+
+async def test_nothing_is_kept_before_positions_are_known(draining: Any) -> None:
+    draining._settled = False
+    draining.fetches = [{USAGE: records(0, 1)}]
+    await draining.drain()
+    assert popped(draining) == []
+
+
 async def test_what_is_fetched_while_rebalancing_is_dropped_and_wound_back_afterwards(draining: Any) -> None:
     def starts() -> Any:
         draining.app.rebalancing = True
@@ -343,7 +366,8 @@ async def test_a_partition_paused_while_its_fetch_was_under_way_keeps_the_fetch(
 
 async def test_the_guarded_source_acknowledges_what_was_applied_and_passes_the_changelog_on() -> None:
     source = GuardedLoop()
-    source._expected[USAGE] = 0
+    source._expected[USAGE] = source._began[USAGE] = 0
+    source._settled = True
     changelog = TP("changelog", 0)
 
     async def stock() -> AsyncIterator[tuple[TP, Any]]:
@@ -360,6 +384,7 @@ async def test_the_guarded_source_acknowledges_what_was_applied_and_passes_the_c
     assert source.acked == [0, 1]
     source.applied("usage", 0, 3, source.epoch - 1)
     assert source.acked == [0, 1], "of an earlier assignment"
+    source._began[USAGE] = 2
     source.begin_at("usage", 0, 1)
     source.applied("usage", 0, 3, source.epoch)
     assert source.acked == [0, 1], "it is fetched again"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import rocksdict
 
-from services.signals.runtime import stores
+from services.signals.runtime import checks, stores
 from services.signals.runtime.checks import InputCut, TopicsMismatch, copartitioned, not_cut
 from services.signals.runtime.fence import Fence, next_epoch
 from services.signals.runtime.poison import PoisonLog
@@ -193,3 +193,10 @@ def test_state_past_the_end_of_its_input_is_refused_with_what_to_do() -> None:
     not_cut({("usage", 0): -1, ("usage", 1): 9}, {("usage", 0): 0, ("usage", 1): 10})
     with pytest.raises(InputCut, match=r"usage-1 ends at offset 9.*applied offset 9.*EBBTIDE_ENGINE_APP_ID"):
         not_cut({("usage", 1): 9}, {("usage", 1): 9})
+
+
+@pytest.mark.parametrize(("counts", "said"), [({"a": 8, "b": 8}, "a 8, b 8"), ({"a": 4, "b": 6}, r"\(b 6\)")])
+def test_counts_that_change_while_the_engine_runs_are_refused(counts: dict[str, int], said: str) -> None:
+    checks.unchanged({"a": 4, "b": 4}, ["a", "b"], 4)
+    with pytest.raises(checks.TopicsMismatch, match=said):
+        checks.unchanged(counts, ["a", "b"], 4)

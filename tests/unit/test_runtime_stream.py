@@ -78,7 +78,7 @@ class FakeSource:
 class Driver:
     """Takes batches until there is nothing more, then stops the stream."""
 
-    def __init__(self, source: FakeSource, *, limit: int = 100, applied: int = -1) -> None:
+    def __init__(self, source: FakeSource, *, limit: int = 100, most: int = 0, applied: int = -1) -> None:
         self.source = source
         self.opened: list[list[int]] = []
         self.batches: list[Batch] = []
@@ -90,6 +90,7 @@ class Driver:
             (1, 0),
             self._open,
             limit=limit,
+            most=most or limit,
             stopping=lambda: self.stopping,
             poison=lambda topic, partition: frozenset(),
         )
@@ -136,6 +137,16 @@ async def test_the_limit_holds_over_all_partitions_and_each_gets_its_turn() -> N
     assert all(sum(map(len, batch.values())) <= 4 for batch in batches)
     assert {number for batch in batches[:2] for number in batch} == {0, 1}
     assert source.done == {("usage", 0): 10, ("usage", 1): 10}
+
+
+async def test_a_batch_is_larger_while_more_is_queued() -> None:
+    source = FakeSource(0)
+    source.feed("usage", 0, range(20))
+    batches = await Driver(source, limit=4, most=12).run()
+    assert [len(batch[0]) for batch in batches] == [12, 8]
+    source = FakeSource(0)
+    source.feed("usage", 0, range(4))
+    assert [len(batch[0]) for batch in await Driver(source, limit=4, most=12).run()] == [4]
 
 
 async def test_a_missing_offset_is_never_passed_over() -> None:

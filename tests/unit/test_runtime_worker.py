@@ -14,7 +14,7 @@ from schemas.events import INPUT_TOPICS
 from services.signals.core.codec import StateError
 from services.signals.runtime import worker as worker_module
 from services.signals.runtime.checks import InputCut
-from services.signals.runtime.effects import Publisher
+from services.signals.runtime.effects import CLAIM_KEY, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import Fence
 from services.signals.runtime.poison import PoisonLog
@@ -58,6 +58,8 @@ class Bench:
             counts=COUNTS,
             stores=self.stores,
             failpoints=Failpoints(),
+            read=self.producer.read,
+            epoch_of=epoch_of,
         )
         self.worker = Worker(
             INPUT_TOPICS,
@@ -81,25 +83,22 @@ class Bench:
 
 
 def items(*ids: str, first: int = 0, account: str = "a") -> list[Item]:
-    return [
-        prepare(
-            0,
-            "usage",
-            SimpleNamespace(
-                offset=first + place,
-                key=account.encode(),
-                value=event("usage", account, name, T),
-                headers=(),
-                timestamp=round(time.time() * 1000),
-            ),
-        )[1]
+    records = [
+        SimpleNamespace(
+            offset=first + place,
+            key=account.encode(),
+            value=event("usage", account, name, T),
+            headers=(),
+            timestamp=round(time.time() * 1000),
+        )
         for place, name in enumerate(ids)
     ]
+    return prepare(0, "usage", 0, records)[1]
 
 
 def ticks(offset: int) -> list[Item]:
     record = SimpleNamespace(offset=offset, key=None, value=tick(T, historical=True), headers=(), timestamp=0)
-    return [prepare(index, topic, record)[1] for index, topic in enumerate(INPUT_TOPICS)]
+    return [prepare(index, topic, 0, [record])[1][0] for index, topic in enumerate(INPUT_TOPICS)]
 
 
 async def test_a_batch_becomes_state_and_signals(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ async def test_what_one_batch_changes_is_cut_into_record_batches(
     await bench.worker.open_partitions([0])
     many = [item for n in range(6) for item in items(f"{n}", first=n, account=f"account-{n}")]
     await bench.worker.process({0: many})
-    assert bench.producer.log.count(("sent", "changelog", 0)) == 3
+    assert bench.producer.log.count(("sent", "changelog", 0)) == 1 + 3
     assert len(list(bench.stores[0].items())) == 7
 
 
@@ -148,6 +147,7 @@ async def test_refused_keys_are_repaired_before_the_first_record(tmp_path: Path)
     assert bench.producer.appended["changelog", 0] == [
         (b"x", b"good", [("epoch", b"4")]),
         (b"never", None, [("epoch", b"4")]),
+        (CLAIM_KEY, None, [("epoch", b"4")]),
     ]
     assert not bench.recovered.fences[0].refused
 
@@ -155,6 +155,7 @@ async def test_refused_keys_are_repaired_before_the_first_record(tmp_path: Path)
 async def test_a_record_that_raises_is_counted_and_ends_the_batch(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     await bench.worker.open_partitions([0])
+    bench.producer.log.clear()
     for _ in range(3):
         with pytest.raises(ValueError, match="crash-me"):
             await bench.worker.process({0: items("fine", "crash-me", "next", first=10)})

@@ -22,6 +22,9 @@ from services.signals.runtime.worker import Worker
 
 TABLE: Final = "state"
 COMMIT_EVERY_S: Final = 0.5
+BEHIND: Final = 4
+"""How many times larger a batch may be while more records wait."""
+
 MAX_POLL_RECORDS: Final = 2000
 """Most records of one fetch: by so much the queues' bound may be exceeded."""
 
@@ -115,6 +118,7 @@ def build(
                 order,
                 engines.open_partitions,
                 limit=config.engine_batch,
+                most=config.engine_batch * BEHIND,
                 stopping=lambda: bool(app.should_stop or stream.should_stop),
                 poison=poison,
             )

@@ -39,3 +39,15 @@ def copartitioned(counts: Mapping[str, int], topics: Sequence[str]) -> int:
             "(EBBTIDE_TOPIC_PARTITIONS and `ebbtide topics apply`), or make a new set and replay into it"
         )
     return found.pop()
+
+
+def unchanged(counts: Mapping[str, int], topics: Sequence[str], partitions: int) -> None:
+    """All `topics` still have `partitions` partitions. Raises TopicsMismatch naming those that do not."""
+    changed = {topic: counts[topic] for topic in topics if counts[topic] != partitions}
+    if changed:
+        listed = ", ".join(f"{topic} {count}" for topic, count in changed.items())
+        raise TopicsMismatch(
+            f"the engine began with {partitions} partitions and now topics have others ({listed}): new records of one "
+            "account go where its state is not. A count cannot be lowered again: stop the producers, make a new set of "
+            "topics with the new count, and replay into it under a new EBBTIDE_ENGINE_APP_ID"
+        )

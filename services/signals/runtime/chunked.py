@@ -85,7 +85,7 @@ class ChunkedConsumer(InputConsumer):
                 calm = self._calm()
                 if calm:
                     await self._wind_back()
-                generation = app.consumer_generation_id
+                generation, epoch = app.consumer_generation_id, self.epoch
                 records, active = await self._fetch(calm)
                 await asyncio.sleep(0)
                 if self.should_stop:
@@ -97,7 +97,7 @@ class ChunkedConsumer(InputConsumer):
                         if tp in active or tp in self._buffered_partitions:
                             await app.flow_control.acquire()
                             await self._changelog(tp, fetched)
-                    elif self._fresh(calm, generation):
+                    elif self._fresh(calm, generation, epoch):
                         self._accept(TP(tp.topic, tp.partition), fetched)
                     else:
                         self._refuse(TP(tp.topic, tp.partition), fetched)

@@ -7,24 +7,33 @@
 3. Signals and health, awaited. A crash after it publishes the same bytes under the same ids again.
 4. Positions, by the caller: the source commits them. A crash before the commit reads records again that are skipped.
 
-After 2 the batch's offset must follow the last one known. If it does not, somebody else wrote: this worker lost the
-partition without noticing, or did notice and another has not. It stops, and recovery sorts it out by epoch.
+Before the first effect of an assignment the partition is claimed: one record under the new epoch (and what the fence asks
+to be written again). From then on whatever a worker of a lower epoch appends is refused by whoever reads the changelog.
+
+After 2 the batch's offset must follow the last one known. If it does not, somebody else wrote, and what they wrote is read:
+all of a lower epoch, it came from a worker that had lost the partition, and the keys it wrote are written again; anything
+else, and this worker is the one that lost it: it stops.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+import structlog
+
 from schemas.dead_letters import DEAD_LETTER_TOPIC
 from schemas.health import HEALTH_TOPIC
+from services.common import metrics
 from services.common.kafka import partition_of
 from services.signals.runtime.failpoints import Failpoints
-from services.signals.runtime.fence import EPOCH_HEADER
+from services.signals.runtime.fence import EPOCH_HEADER, Fence
 from services.signals.runtime.stores import PartitionStores, Write
+
+log = structlog.get_logger()
 
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 """Largest record batch the engine's producer may send. The changelog topic must take it."""
@@ -35,6 +44,12 @@ CUT_BYTES: Final = 4 * 1024 * 1024
 OUTPUT_BATCH_BYTES: Final = 512 * 1024
 """Size at which a batch of signals, health or dead letters is sent: their topics take 1 MiB."""
 
+CLAIM_KEY: Final = b"\xffclaim"
+"""Key of the deletion that claims a partition. No key of the engine can begin so: UTF-8 has no byte 0xff."""
+
+REPAIRS: Final = 5
+"""How often a woken worker may write into the repair of what it wrote before this worker gives up."""
+
 Header = tuple[str, bytes]
 Out = tuple[bytes | None, bytes | None, list[Header]]
 """Key, value and headers of a record to append."""
@@ -42,9 +57,12 @@ Out = tuple[bytes | None, bytes | None, list[Header]]
 Place = tuple[str, int]
 """Topic and partition."""
 
+Read = Callable[[int, int, int], Awaitable[Sequence[Any]]]
+"""Reads a changelog partition from an offset up to, not including, another: aiokafka's records."""
+
 
 class ForeignWrite(Exception):
-    """The changelog partition has records that this worker did not write and has not read."""
+    """The changelog partition has records that this worker neither wrote nor read, and may not pass over."""
 
 
 class EffectTooLarge(Exception):
@@ -77,7 +95,7 @@ class Effect:
 class Publisher:
     """Carries out effects. `producer` is a started, idempotent AIOKafkaProducer that nothing else appends state with.
 
-    `counts` is the number of partitions per output topic.
+    `counts` is the number of partitions per output topic; `epoch_of` reads the writer's epoch from a stored value.
     """
 
     def __init__(
@@ -89,6 +107,8 @@ class Publisher:
         counts: Mapping[str, int],
         stores: PartitionStores,
         failpoints: Failpoints,
+        read: Read,
+        epoch_of: Callable[[bytes], int],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._producer = producer
@@ -97,6 +117,8 @@ class Publisher:
         self._counts = counts
         self._stores = stores
         self._reach = failpoints.reach
+        self._read = read
+        self._epoch_of = epoch_of
         self._now = now
         self._ends: dict[int, int] = {}
 
@@ -104,30 +126,22 @@ class Publisher:
         """After recovery: the offset of the last changelog record of each assigned partition."""
         self._ends = dict(ends)
 
-    async def repair(self, partition: int, epoch: int, keys: Iterable[bytes]) -> None:
-        """Write the good value of keys again whose last changelog record was refused by the fence."""
+    async def claim(self, partition: int, epoch: int, refused: Iterable[bytes]) -> None:
+        """Begin an assignment: append the first record of its `epoch`, and the good value of keys whose last record the
+        fence refused. Raises ForeignWrite when somebody wrote since the changelog was read."""
         store = self._stores[partition]
-        mark = [(EPOCH_HEADER, b"%d" % epoch)]
-        await self._append({partition: (epoch, [(key, store.get(key), mark) for key in keys])})
+        records = _under(epoch, [*((key, store.get(key)) for key in refused), (CLAIM_KEY, None)])
+        metadata = await (await self._send_state(partition, records))
+        if metadata.offset != self._ends[partition] + 1:
+            raise self._foreign(partition, self._ends[partition] + 1, metadata.offset)
+        self._store(partition, epoch, records, metadata.offset + len(records) - 1)
 
     async def publish(self, effects: Sequence[Effect]) -> None:
         """Carry out effects 1 to 3 of several partitions at once, each effect for all of them before the next."""
         self._reach("before-dead-letters")
         await asyncio.gather(*await self._send_all(self._letters(effects)))
         self._reach("after-dead-letters")
-        await self._append(
-            {
-                effect.partition: (
-                    effect.epoch,
-                    [
-                        (key, value, [(EPOCH_HEADER, b"%d" % effect.epoch)] if value is None else [])
-                        for key, value in effect.effects.state
-                    ],
-                )
-                for effect in effects
-                if effect.effects.state
-            }
-        )
+        await self._append(effects)
         futures = await self._send_all(self._outputs(effects))
         self._reach("signals-sent")
         await asyncio.gather(*futures)
@@ -156,39 +170,76 @@ class Publisher:
         }
         return [(name, value.encode()) for name, value in fields.items()]
 
-    async def _append(self, states: Mapping[int, tuple[int, list[tuple[bytes, bytes | None, list[Header]]]]]) -> None:
-        """Append each partition's records as one batch, see that nobody else wrote, and write the local copy."""
+    async def _append(self, effects: Sequence[Effect]) -> None:
+        """Append each partition's state as one batch, see that nobody else wrote, and write the local copy."""
         sent = []
-        for partition, (epoch, records) in states.items():
-            batch = self._producer.create_batch()
-            for key, value, headers in records:
-                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-                    raise EffectTooLarge(
-                        f"the state that one effect changes in partition {partition} ({len(records)} records) is over "
-                        f"{MAX_BATCH_BYTES} bytes; lower EBBTIDE_ENGINE_BATCH"
-                    )
-            batch.close()
-            sent.append(
-                (
-                    partition,
-                    epoch,
-                    records,
-                    await self._producer.send_batch(batch, self._changelog, partition=partition),
-                )
-            )
+        for effect in effects:
+            if effect.effects.state:
+                records: list[Out] = [
+                    (key, value, _mark(effect.epoch) if value is None else []) for key, value in effect.effects.state
+                ]
+                sent.append((effect, records, await self._send_state(effect.partition, records)))
         self._reach("state-sent")
         acknowledged = await asyncio.gather(*(future for *_, future in sent))
         self._reach("state-acknowledged")
-        for (partition, epoch, records, _), metadata in zip(sent, acknowledged, strict=True):
-            expected = self._ends[partition] + 1
-            if metadata.offset != expected:
-                raise ForeignWrite(
-                    f"{self._changelog}-{partition}: expected to append at offset {expected}, got {metadata.offset}: "
-                    "another worker has this partition or had it when it wrote; restarting recovers"
-                )
-            end = self._ends[partition] = metadata.offset + len(records) - 1
-            self._stores[partition].write(((key, value) for key, value, _ in records), (end, epoch))
+        for (effect, records, _), metadata in zip(sent, acknowledged, strict=True):
+            expected = self._ends[effect.partition] + 1
+            if metadata.offset == expected:
+                self._store(effect.partition, effect.epoch, records, metadata.offset + len(records) - 1)
+            else:
+                await self._outlive(effect.partition, effect.epoch, expected, metadata.offset, records)
         self._reach("state-stored")
+
+    async def _send_state(self, partition: int, records: Sequence[Out]) -> asyncio.Future[Any]:
+        batch = self._producer.create_batch()
+        for key, value, headers in records:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                raise EffectTooLarge(
+                    f"the state that one effect changes in partition {partition} ({len(records)} records) is over "
+                    f"{MAX_BATCH_BYTES} bytes; lower EBBTIDE_ENGINE_BATCH"
+                )
+        batch.close()
+        sent: asyncio.Future[Any] = await self._producer.send_batch(batch, self._changelog, partition=partition)
+        return sent
+
+    def _store(self, partition: int, epoch: int, records: Iterable[Out], end: int) -> None:
+        """The local copy, up to and with offset `end` of the changelog."""
+        self._ends[partition] = end
+        self._stores[partition].write(((key, value) for key, value, _ in records if key is not None), (end, epoch))
+
+    async def _outlive(self, partition: int, epoch: int, first: int, end: int, own: list[Out]) -> None:
+        """Go on after somebody wrote offsets `first` to `end` - 1, before the records `own` of this worker at `end`.
+
+        The claim stands before them in the log, so recovery refuses what is of a lower epoch: so it is refused here, and
+        its keys are written again. The local copy stands where it stood until that is done, as after a recovery.
+        """
+        store = self._stores[partition]
+        fence = Fence(epoch, self._epoch_of)
+        keys = 0
+        for _ in range(REPAIRS):
+            if end < first or fence.accept(await self._read(partition, first, end)):
+                raise self._foreign(partition, first, end)
+            store.write(((key, value) for key, value, _ in own if key is not None), None)
+            keys = max(keys, len(fence.refused))
+            for key, _, _ in own:
+                fence.refused.pop(key or b"", None)
+            if not fence.refused:
+                log.warning(
+                    "passed over what a worker wrote that had lost the partition", partition=partition, keys=keys
+                )
+                metrics.ENGINE_REFUSED_STATE.inc(keys)
+                self._store(partition, epoch, (), end + len(own) - 1)
+                return
+            first = end + len(own)
+            own = _under(epoch, [(key, store.get(key)) for key in fence.refused])
+            end = (await (await self._send_state(partition, own))).offset
+        raise self._foreign(partition, first, end)
+
+    def _foreign(self, partition: int, expected: int, found: int) -> ForeignWrite:
+        return ForeignWrite(
+            f"{self._changelog}-{partition}: expected to append at offset {expected}, got {found}: "
+            "another worker has this partition or had it when it wrote; restarting recovers"
+        )
 
     def _outputs(self, effects: Sequence[Effect]) -> dict[Place, list[Out]]:
         outputs: dict[Place, list[Out]] = {}
@@ -215,3 +266,13 @@ class Publisher:
             batch.close()
             futures.append(await self._producer.send_batch(batch, topic, partition=partition))
         return futures
+
+
+def _mark(epoch: int) -> list[Header]:
+    return [(EPOCH_HEADER, b"%d" % epoch)]
+
+
+def _under(epoch: int, writes: Iterable[Write]) -> list[Out]:
+    """Records that say their writer's epoch in a header, whatever their values say."""
+    mark = _mark(epoch)
+    return [(key, value, mark) for key, value in writes]

@@ -80,7 +80,7 @@ class GuardedConsumer(InputConsumer):
         calm = self._calm()
         if calm:
             await self._wind_back()
-        generation = self.app.consumer_generation_id
+        generation, epoch = self.app.consumer_generation_id, self.epoch
         if calm and self._paused and self._paused.issuperset(self._own()):
             await asyncio.sleep(PAUSED_POLL_S)  # the stock loop sleeps a second when all are paused
             return
@@ -91,7 +91,7 @@ class GuardedConsumer(InputConsumer):
             else:
                 yield tp, message
         for tp, messages in fetched.items():
-            if self._fresh(calm, generation):
+            if self._fresh(calm, generation, epoch):
                 before = self._waiting[tp]
                 self._accept(tp, [_record(message) for message in messages])
                 new = self._waiting[tp] - before

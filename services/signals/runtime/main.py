@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -26,6 +27,7 @@ from services.common.settings import Settings, settings
 from services.signals.core.codec import StateError
 from services.signals.runtime import checks, quiet, slots, stores
 from services.signals.runtime.app import EngineApp, build, changelog_topic
+from services.signals.runtime.changelog import ChangelogReader
 from services.signals.runtime.effects import MAX_BATCH_BYTES, EffectTooLarge, ForeignWrite, Publisher
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.poison import PoisonLog
@@ -40,8 +42,19 @@ EQUAL_TIMES: Final = ("accounts", "invoices", "tickets", "engagement", "usage")
 
 OUTPUT_TOPICS: Final = (RISK_TOPIC, OPPORTUNITY_TOPIC, HEALTH_TOPIC, DEAD_LETTER_TOPIC)
 RETRY_BROKER_S: Final = 2.0
-STOP_WITHIN_S: Final = 10.0
+LEAVE_WITHIN_S: Final = 2.0
+"""How long commits and leaving the group may take after SIGTERM."""
+
+STOP_WITHIN_S: Final = 2.6
+"""How long all of stopping may take. A worker that is cut off from here loses nothing: others wait for its session to end."""
+
+COUNTS_EVERY_S: Final = 30.0
+"""How often the topics' partition counts are looked at again."""
 METRICS_EVERY_S: Final = 1.0
+
+COLLECT_AFTER: Final = (20_000, 20, 50)
+"""The garbage collector's thresholds. A batch is thousands of objects that live for a moment and form no cycles: at
+Python's 700 the collector walks them and the cached accounts again and again, 1.2 µs of CPU for each event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +150,8 @@ class Process:
                 counts=counts,
                 stores=copies,
                 failpoints=failpoints,
+                read=ChangelogReader(config.bootstrap, changelog),
+                epoch_of=self._core.epoch_of,
             )
 
             def make_worker(app: EngineApp) -> Worker:
@@ -181,7 +196,7 @@ class Process:
                 grace_s=config.tick_grace_s,
             )
             self._state = "joining the group"
-            await self._until_stopped(app, stop)
+            await self._until_stopped(app, stop, self._watch_counts((*INPUT_TOPICS, changelog), partitions))
 
     async def _counts(self, stop: asyncio.Event) -> dict[str, int] | None:
         """Partitions of every topic that is used, once a broker answers. None when told to stop before that."""
@@ -210,28 +225,47 @@ class Process:
                 )
         return stores.on_disk(folder)
 
-    async def _until_stopped(self, app: EngineApp, stop: asyncio.Event) -> None:
+    async def _watch_counts(self, topics: Sequence[str], partitions: int) -> None:
+        """Raise TopicsMismatch when topics are given other partition counts while the engine runs. Never returns."""
+        while True:
+            await asyncio.sleep(COUNTS_EVERY_S)
+            try:
+                counts = await kafka.partition_counts(self._config.bootstrap, topics)
+            except (kafka.BrokerUnreachable, kafka.UnknownTopic):
+                continue  # what is read tells of that
+            checks.unchanged(counts, topics, partitions)
+
+    async def _until_stopped(self, app: EngineApp, stop: asyncio.Event, watch: Coroutine[Any, Any, None]) -> None:
+        """Run the app until `stop`, until it crashes or cannot start, or until `watch` raises."""
+        told = asyncio.ensure_future(stop.wait())
         starting = asyncio.ensure_future(app.start())
         crashed = asyncio.ensure_future(app.wait_until_stopped())
-        told = asyncio.ensure_future(stop.wait())
+        watching = asyncio.ensure_future(watch)
         side = [asyncio.ensure_future(self._run_ticker()), asyncio.ensure_future(self._measure())]
+        ends = {told, crashed, watching}
         try:
-            await asyncio.wait({starting, crashed, told}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-            await asyncio.wait({crashed, told}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()
         finally:
             self._state = "stopping"
-            for task in (*side, told):
+            for task in (*side, told, watching):
                 task.cancel()
             try:
-                async with asyncio.timeout(STOP_WITHIN_S):
+                async with asyncio.timeout(LEAVE_WITHIN_S):
                     await app.stop()
             except TimeoutError:
-                log.warning("did not stop in time", seconds=STOP_WITHIN_S)
+                log.warning(
+                    "could not commit and leave the group in time: others take over when the session ends",
+                    seconds=LEAVE_WITHIN_S,
+                    session_timeout_s=self._config.engine_session_timeout_s,
+                )
             for task in (starting, crashed):
                 task.cancel()
-            await asyncio.gather(*side, told, starting, crashed, return_exceptions=True)
+            await asyncio.gather(*side, told, watching, starting, crashed, return_exceptions=True)
         if app.crash_reason is not None:
             raise app.crash_reason
 
@@ -296,6 +330,8 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     logs.configure("engine")
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
+    gc.set_threshold(*COLLECT_AFTER)
+    gc.freeze()  # code and catalogue stay as long as the process does
     code = asyncio.run(_run(config, core))
     # All is closed and said. Taking the interpreter apart object by object would cost seconds that a takeover waits.
     logging.shutdown()
@@ -306,12 +342,22 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
 
 async def _run(config: Settings, core: Callable[[Settings], Core]) -> int:
     stop = stop_event()
+    told = asyncio.ensure_future(stop.wait())
+    running = asyncio.ensure_future(Process(config, core(config)).run(stop))
+    await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
+    orderly = stop.is_set()
+    if not running.done():
+        # Whatever it waits for, a broker that is away or a lock, must not keep whoever runs it waiting.
+        await asyncio.wait({running}, timeout=STOP_WITHIN_S)
+        if not running.done():
+            log.warning("stopped in the middle of something; nothing is lost by that", seconds=STOP_WITHIN_S)
+            return 0
     try:
-        await Process(config, core(config)).run(stop)
+        running.result()
     except EXPECTED as error:
         log.error("the engine ends", reason=str(error))
-        return 1
     except Exception as error:
         log.error("the engine ends; start it again and it goes on where it was", error=repr(error), exc_info=error)
-        return 1
-    return 0
+    else:
+        return 0
+    return 0 if orderly else 1

@@ -15,11 +15,11 @@ the broker that are not here yet; a queue that is not empty but will need more i
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from schemas.codec import Refusal
-from services.signals.runtime.records import Entry, Item, tick_of
+from services.signals.runtime.records import Item, Sequences, tick_of
 
 REREAD: Final = -(1 << 63)
 HISTORICAL: Final = -(1 << 62)
@@ -38,17 +38,22 @@ class TopicQueue:
         self.historical = historical
         """Mode behind the last queued record: what the next one is keyed by."""
 
-    def push(self, entries: Iterable[Entry], applied: int) -> None:
+    def push(self, sequences: Sequences, items: list[Item], applied: int) -> None:
         """Queue records in offset order. Those at or below the offset `applied` are re-reads."""
-        keys, items = self.keys, self.items
+        keys = self.keys
+        add = keys.append
         top = keys[-1] if keys else REREAD
-        for sequence, item in entries:
-            if item[1] > applied:
-                key = self._key(sequence, item, top)
+        for place, item in enumerate(items):
+            event = item[4]
+            if self.historical or item[2] is None or event.__class__ is Refusal or item[1] <= applied:
+                if item[1] > applied:
+                    top = max(top, self._key(None if sequences is None else sequences[place], item, top))
+            else:
+                key = event.time_us  # type: ignore[union-attr]  # not a refusal
                 if key > top:
                     top = key
-            keys.append(top)
-            items.append(item)
+            add(top)
+        self.items += items
 
     def _key(self, sequence: int | None, item: Item, previous: int) -> int:
         event = item[4]
@@ -63,6 +68,9 @@ class TopicQueue:
 
     def cut(self, count: int) -> list[Item]:
         """Remove and return the first `count` records."""
+        if count == len(self.items):
+            head, self.items, self.keys = self.items, [], []
+            return head
         head = self.items[:count]
         del self.items[:count]
         del self.keys[:count]
@@ -84,9 +92,9 @@ class PartitionMerge:
         self._order = tuple(order)
         self._queues = [TopicQueue(mode) for mode in historical]
 
-    def push(self, topic: int, entries: Iterable[Entry]) -> None:
+    def push(self, topic: int, sequences: Sequences, items: list[Item]) -> None:
         """Queue fetched records of a topic, in offset order."""
-        self._queues[topic].push(entries, self._applied[topic])
+        self._queues[topic].push(sequences, items, self._applied[topic])
 
     @property
     def queued(self) -> int:

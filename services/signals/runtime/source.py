@@ -96,6 +96,7 @@ class InputConsumer(driver.Consumer):
         self._chunks: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
         self._committed: Mapping[Any, int | None] = {}
+        self._began: dict[TP, int] = {}
         self._expected: dict[TP, int] = {}
         self._rewinds: dict[TP, int] = {}
         self._retried: dict[TP, int] = {}
@@ -138,7 +139,7 @@ class InputConsumer(driver.Consumer):
         copy, or Faust committed more than was applied. Then what was committed would pass over records for good.
         """
         tp = TP(topic, partition)
-        if self._expected.get(tp, -1) <= offset:
+        if self._began.get(tp, -1) <= offset:
             return
         self._expected[tp] = self._rewinds[tp] = offset
         self._chunks = deque(chunk for chunk in self._chunks if (chunk.topic, chunk.partition) != tp)
@@ -252,6 +253,7 @@ class InputConsumer(driver.Consumer):
             starts = await self.earliest_offsets(*unknown)
             for tp in unknown:
                 await self.seek(tp, starts[tp])
+        self._began = dict(self._expected)
         self._settled = True
 
     async def seek(self, partition: TP, offset: int) -> None:
@@ -266,7 +268,7 @@ class InputConsumer(driver.Consumer):
         self._arrived.set()
         for counts in (self._waiting, self._held, self._held_bytes):
             counts.clear()
-        for marks in (self._expected, self._rewinds, self._retried, self.holes):
+        for marks in (self._began, self._expected, self._rewinds, self._retried, self.holes):
             marks.clear()
         self._paused.clear()
         self._resumable.clear()
@@ -280,12 +282,12 @@ class InputConsumer(driver.Consumer):
     # -- the fetching side ----------------------------------------------------------------------------------------
 
     def _calm(self) -> bool:
-        """Whether what is fetched now may be kept."""
-        return bool(self.flow_active and not self.app.rebalancing)
+        """Whether what is fetched now may be kept: positions are known, and none is moving."""
+        return bool(self._settled and self.flow_active and not self.app.rebalancing)
 
-    def _fresh(self, calm: bool, generation: int) -> bool:
-        """Whether a fetch that began with `calm` under `generation` may be kept now that it is here."""
-        return calm and self._calm() and self.app.consumer_generation_id == generation
+    def _fresh(self, calm: bool, generation: int, epoch: int) -> bool:
+        """Whether a fetch that began with `calm` under this generation and epoch may be kept now that it is here."""
+        return calm and self._calm() and self.app.consumer_generation_id == generation and self.epoch == epoch
 
     async def _wind_back(self) -> None:
         """Between fetches: do the rewinds that are due, and look for positions that ran past records we never got."""

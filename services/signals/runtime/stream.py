@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from services.signals.runtime.merge import PartitionMerge
-from services.signals.runtime.records import Entry, Item, prepare
+from services.signals.runtime.records import Item, prepare
 
 Batch = dict[int, list[Item]]
 """Per partition the records to apply, in order. Never longer in total than the batch limit; may be empty."""
@@ -28,14 +28,6 @@ DECODED_AT_ONCE = 4000
 
 class HoleError(Exception):
     """An offset is missing between records that were applied and the next one. Restarting reads from the last commit."""
-
-
-class RecordError(Exception):
-    """A record could not even be prepared. `position` is (topic, partition, offset)."""
-
-    def __init__(self, topic: str, partition: int, offset: int) -> None:
-        super().__init__(f"could not prepare {topic}-{partition} at {offset}")
-        self.position = (topic, partition, offset)
 
 
 class Source(Protocol):
@@ -62,6 +54,8 @@ class MergedStream:
 
     `topics` are the input topics by index, `order` their indices in the order of equal times. `open_partitions` is
     awaited after each assignment, once its state is recovered, and returns where each partition stands.
+    A batch has up to `limit` records, and up to `most` when more are queued: behind the live edge a record's effects may
+    wait for others, and an account that is touched twice is written once.
     `poison(topic, partition)` gives the offsets that must not be decoded.
     """
 
@@ -73,6 +67,7 @@ class MergedStream:
         open_partitions: Callable[[list[int]], Awaitable[Opened]],
         *,
         limit: int,
+        most: int,
         stopping: Callable[[], bool],
         poison: Callable[[str, int], frozenset[int]],
     ) -> None:
@@ -85,6 +80,7 @@ class MergedStream:
         self._index = {topic: index for index, topic in enumerate(topics)}
         self._open = open_partitions
         self._limit = limit
+        self._most = most
         self._stopping = stopping
         self._poison = poison
         self._next: dict[int, list[int]] = {}
@@ -107,12 +103,17 @@ class MergedStream:
                 continue
             if self.epoch != source.epoch and not await self._reopen():
                 continue
-            self._queue_fetched()
+            while self._queue_fetched() and self._queued() < self._most:
+                await asyncio.sleep(0)
+                if not self.settled:
+                    break
+            if not self.settled:
+                continue
             batch = self._take()
             if not batch:
-                held = any(merge.queued for merge in self.merges.values())
+                held = self._queued() > 0
                 await source.arrival(min(idle(), POLL_S) if held else idle())
-                if not source.active or self.epoch != source.epoch:
+                if not self.settled:
                     continue
                 self._queue_fetched()
                 batch = self._take()
@@ -141,27 +142,27 @@ class MergedStream:
         self.epoch = epoch
         return True
 
-    def _queue_fetched(self) -> None:
+    def _queue_fetched(self) -> bool:
+        """Decode and queue what was fetched, a few thousand records at most. False when nothing more is there."""
         decoded = 0
         while decoded < DECODED_AT_ONCE:
             chunk = self._source.pop()
             if chunk is None:
-                return
+                return False
             index = self._index[chunk.topic]
             poison = self._poison(chunk.topic, chunk.partition)
-            entries: list[Entry] = []
-            for record in chunk.records:
-                try:
-                    entries.append(prepare(index, chunk.topic, record, poison))
-                except Exception as error:
-                    raise RecordError(chunk.topic, chunk.partition, record.offset) from error
-            self.merges[chunk.partition].push(index, entries)
-            decoded += len(entries)
+            sequences, items = prepare(index, chunk.topic, chunk.partition, chunk.records, poison)
+            self.merges[chunk.partition].push(index, sequences, items)
+            decoded += len(items)
+        return True
+
+    def _queued(self) -> int:
+        return sum(merge.queued for merge in self.merges.values())
 
     def _take(self) -> Batch:
-        """At most `limit` records, beginning with another partition each time."""
+        """Beginning with another partition each time."""
         batch: Batch = {}
-        room = self._limit
+        room = self._most if self._queued() > self._limit else self._limit
         numbers = sorted(self.merges)
         self._turn += 1
         for place in range(len(numbers)):

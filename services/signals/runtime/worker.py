@@ -23,9 +23,9 @@ from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Pub
 from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import next_epoch
 from services.signals.runtime.poison import TRIES, PoisonLog
-from services.signals.runtime.records import FUTURE_US, Item
+from services.signals.runtime.records import FUTURE_US, Item, RecordError
 from services.signals.runtime.stores import PartitionStore, PartitionStores, StoreError
-from services.signals.runtime.stream import Batch, MergedStream, Opened, RecordError
+from services.signals.runtime.stream import Batch, MergedStream, Opened
 
 log = structlog.get_logger()
 
@@ -145,8 +145,8 @@ class Worker:
             if refused:
                 log.warning("a worker wrote state after it had lost the partition", partition=number, keys=len(refused))
                 metrics.ENGINE_REFUSED_STATE.inc(len(refused))
-                await self._publisher.repair(number, epoch, refused)
-                refused.clear()
+            await self._publisher.claim(number, epoch, refused)
+            refused.clear()
             engine = engines[number] = self._make_engine(number, store)
             engine.restore()
             applied = zip(self._topics, engine.applied, strict=True)
