@@ -176,6 +176,9 @@ def drive(
             if restarts():
                 engine = PartitionEngine(0, INPUT_TOPICS, catalogue, store, partitions=1)
                 engine.restore()
+    for topic in range(len(INPUT_TOPICS)):
+        engine.tick(topic, engine.clock, False)  # as every replay ends: each account's health is said as of now
+    engine.work(EVERY_ACCOUNT)
     end_batch(1e9)
     while engine.health_due():
         end_batch(2e9)

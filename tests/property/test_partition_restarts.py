@@ -92,6 +92,8 @@ class Shell:
                 engine, position = self.engine(), self.committed
                 continue
             self.committed = position
+        for topic in range(len(INPUT_TOPICS)):
+            engine.tick(topic, engine.clock, False)  # as every replay ends: each account's health is said as of now
         while engine.work(3):
             pass
         self.deaths = 0.0
