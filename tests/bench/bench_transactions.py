@@ -33,6 +33,7 @@ from typing import Any, ClassVar
 import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from confluent_kafka import Consumer, Producer
 
 from deploy.local.kafka import LocalKafka
@@ -139,7 +140,12 @@ class Live(threading.Thread):
             else:
                 topic, key, value = survey(f"{run}-{self.sent}", at)
                 self.asked[key] = time.monotonic()
-            producer.produce(topic, value, key, partition=partition_of(key, PARTITIONS))
+            while True:
+                try:
+                    producer.produce(topic, value, key, partition=partition_of(key, PARTITIONS))
+                    break
+                except BufferError:  # while no broker takes anything
+                    producer.poll(0.1)
             self.sent += 1
             producer.poll(0)
             time.sleep(max(0.0, began + self.sent / LIVE_RATE - time.monotonic()))
@@ -213,7 +219,8 @@ class Worker:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.put(json.loads(line))
+            if line.startswith("{"):  # else the product's own log
+                self.lines.put(json.loads(line))
 
     def said(self, at: str, within: float = 120.0) -> dict[str, Any]:
         """Wait for a line of this kind."""
@@ -286,6 +293,24 @@ class Outcome(msgspec.Struct):
         wrong = self.missing or self.contradictions or self.wrong_accounts
         orphans = f", {self.orphans} of no truth" if self.orphans else ""
         return f"{'WRONG: ' + str(self) if wrong else 'exact'}{orphans} ({self.repeats} repeats)"
+
+
+async def finished(bootstrap: str, app_id: str, isolation: str, within: float = 120.0) -> None:
+    """Wait until the state has applied all of the log. Left to the comparison when it does not."""
+    deadline = time.monotonic() + within
+    ends = await end_offsets(bootstrap, INPUT_TOPICS)
+    while time.monotonic() < deadline:
+        applied = dict.fromkeys(ends, -1)
+        for place, rows in (await read(bootstrap, [f"{app_id}-state-changelog"], isolation)).items():
+            store = MemoryStore()
+            store.write(Fence(0, epoch_of).accept(rows), None)
+            own = store.get(codec.PARTITION)
+            if own is not None:
+                offsets = codec.decode_partition(codec.PARTITION, own).applied
+                applied |= {TopicPartition(t, place.partition): at for t, at in zip(INPUT_TOPICS, offsets, strict=True)}
+        if all(applied[place] + 1 >= end for place, end in ends.items()):
+            return
+        await asyncio.sleep(0.5)
 
 
 async def outcome(bootstrap: str, app_id: str, isolation: str) -> Outcome:
@@ -439,6 +464,7 @@ def takeover(stage: Stage, form: str) -> tuple[float, float, Outcome]:
     first = min((watch.seen[key] for key in asked & watch.seen.keys()), default=died + 90) - died
     load_.finish()
     settle(load_, watch)
+    asyncio.run(finished(stage.bootstrap, app_id, isolation_of(form)))
     standby.kill()
     watch.finish()
     asyncio.run(aborted(stage, form, app_id))
@@ -463,7 +489,10 @@ async def quiet(bootstrap: str, app_id: str, within: float = 60.0) -> None:
     await consumer.start()
     try:
         deadline = time.monotonic() + within
-        while await consumer.end_offsets(list(ends)) != ends and time.monotonic() < deadline:  # noqa: ASYNC110
+        while time.monotonic() < deadline:
+            stable = await consumer.end_offsets(list(ends))
+            if all(stable[place] >= end for place, end in ends.items()):  # above: the markers that ended it
+                return
             await asyncio.sleep(0.2)
     finally:
         await consumer.stop()
@@ -486,6 +515,7 @@ def zombie(stage: Stage, form: str) -> tuple[str, Outcome]:
         end = "goes on"
     if ask(stage, watch, "last", successor):
         end += ", its successor starts again"
+    asyncio.run(finished(stage.bootstrap, app_id, isolation_of(form)))
     watch.finish()
     for each in Worker.running:
         each.kill()
@@ -541,11 +571,13 @@ def overslept(stage: Stage) -> tuple[str, Outcome]:
     asyncio.run(quiet(stage.bootstrap, app_id))
     worker.process.send_signal(signal.SIGCONT)
     try:
-        end = f"ended with {worker.process.wait(60)}"
+        code = worker.process.wait(60)
+        end = "is fenced" if code == FENCED else f"ended with {code}"
     except subprocess.TimeoutExpired:
         end = "stands still"
         worker.kill()
     ask(stage, watch, "last", Worker("transactions", app_id, stage.bootstrap))
+    asyncio.run(finished(stage.bootstrap, app_id, "read_committed"))
     watch.finish()
     for each in Worker.running:
         each.kill()
@@ -579,6 +611,7 @@ def broker_dies(stage: Stage, form: str, broker: LocalKafka, fresh: Any) -> tupl
     time.sleep(2)
     load_.finish()
     settle(load_, watch)
+    asyncio.run(finished(stage.bootstrap, app_id, isolation_of(form)))
     worker.kill()
     watch.finish()
     asyncio.run(quiet(stage.bootstrap, app_id, within=60))
@@ -631,6 +664,7 @@ def coordinator_moves() -> None:
                 worker.said("ready")
             load_.finish()
             settle(load_, watch)
+            asyncio.run(finished(stage.bootstrap, app_id, isolation_of(form)))
             worker.kill()
             watch.finish()
             cluster.brokers[node].start()
@@ -651,7 +685,11 @@ async def coordinator(bootstrap: str, transactional_id: str) -> int:
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
-        return int(await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
+        while True:
+            try:
+                return int(await client.coordinator_lookup(CoordinationType.TRANSACTION, transactional_id))
+            except KafkaError:  # the topic of transactions is made when it is first asked for
+                await asyncio.sleep(0.5)
     finally:
         await client.close()
 
