@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,9 +77,15 @@ def test_state_that_cannot_be_read_is_refused_and_kept(fault_run: Runs, kind: by
         sender = run.load(load, rate=1e6)
         sender.join()
         run.progress(0)
+        last: dict[bytes, log.Stored] = {}
+        until = time.monotonic() + 60
+        while not last and time.monotonic() < until:
+            written = log.read(run.bootstrap, [log.changelog_of(run.app_id)])
+            last = {r.key: r for r in written if r.key and r.key[:1] == kind and r.value and r.partition == 0}
+        assert last, "no state of the kind was written"
         run.kill("a", again=False)
-        before = log.read(run.bootstrap, [log.changelog_of(run.app_id)])
-        last = {(r.partition, r.key): r for r in before if r.key and r.key[:1] == kind and r.value and r.partition == 0}
+        written = log.read(run.bootstrap, [log.changelog_of(run.app_id)])
+        last = {r.key: r for r in written if r.key and r.key[:1] == kind and r.value and r.partition == 0}
         for record in last.values():
             value = UNREADABLE[damage](record.value)
             append(run, [Record(0, record.key or b"", value, {"epoch": b"1000"})])
