@@ -50,11 +50,12 @@ def assert_awake(good: log.Log) -> None:
     name = checker.id_of(first)
     repeats = [record for record in good.signals if checker.id_of(record) == name]
     other = json.loads(first.value or b"")
-    worse = json.dumps({**other, "data": {**other["data"], "severity": "info"}}).encode()
+    another = "warning" if other["data"]["severity"] == "info" else "info"
+    worse = json.dumps({**other, "data": {**other["data"], "severity": another}}).encode()
     second = json.dumps({**other, "id": name + "9"}).encode()
     rest = [record for record in good.signals if record not in repeats]
     assert f"transition {name} is lost" in problems(signals=rest)
-    assert "severity is 'info'" in problems(signals=[first._replace(value=worse), *rest])
+    assert f"severity is '{another}'" in problems(signals=[first._replace(value=worse), *rest])
     assert "published again with other bytes" in problems(signals=[*good.signals, first._replace(value=worse)])
     assert f"transition {name}9 should not be" in problems(signals=[*good.signals, first._replace(value=second)])
     assert "topic is" in problems(signals=[first._replace(topic=log.SIGNALS[1]), *rest])
