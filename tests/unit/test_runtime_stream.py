@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from services.signals.runtime import stream
+from services.signals.runtime.effects import ForeignWrite
 from services.signals.runtime.records import Item
 from services.signals.runtime.stream import Batch, HoleError, MergedStream, Opened
 from tests.faults.bench import event
@@ -231,3 +233,33 @@ async def test_rereads_do_not_wait() -> None:
     driver = Driver(source, applied=1)
     (batch,) = await driver.run()
     assert places(batch[0]) == [(0, 0), (0, 1)]
+
+
+class Late(Driver):
+    """The first opening finds that another worker was first; `moves` says whether the assignment turns out to be over."""
+
+    def __init__(self, source: FakeSource, *, moves: bool) -> None:
+        super().__init__(source)
+        self.moves = moves
+
+    async def _open(self, numbers: list[int]) -> Opened:
+        if not self.opened:
+            self.opened.append(numbers)
+            if self.moves:
+                asyncio.get_running_loop().call_later(0.05, setattr, self.source, "epoch", 2)
+            raise ForeignWrite("somebody else was first")
+        return await super()._open(numbers)
+
+
+async def test_an_opening_that_lost_the_race_waits_for_its_next_assignment() -> None:
+    source = FakeSource(0)
+    source.feed("usage", 0, [0])
+    driver = Late(source, moves=True)
+    assert [places(batch[0]) for batch in await driver.run()] == [[(0, 0)]]
+    assert driver.opened == [[0], [0]]
+
+
+async def test_a_foreign_write_into_what_stays_assigned_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOVED_S", 0.1)
+    with pytest.raises(ForeignWrite):
+        await Late(FakeSource(0), moves=False).run()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 from typing import Any, Protocol
 
+from services.signals.runtime.effects import ForeignWrite
 from services.signals.runtime.merge import PartitionMerge
 from services.signals.runtime.records import Item, prepare
 
@@ -18,6 +19,9 @@ Batch = dict[int, list[Item]]
 
 Opened = Mapping[int, tuple[Sequence[int], Sequence[bool]]]
 """Per partition the last applied offset and the historical mode of each topic, as the recovered state has them."""
+
+MOVED_S = 3.0
+"""How long a partition that turned out to be somebody else's may still count as assigned: a heartbeat, in practice."""
 
 POLL_S = 0.02
 """How often queues that must wait look again: a high water mark may rise without a record arriving."""
@@ -129,7 +133,13 @@ class MergedStream:
         """Start anew after an assignment. False when the next one came meanwhile."""
         epoch = self._source.epoch
         self.merges = {}
-        opened = await self._open(self._source.partitions())
+        try:
+            opened = await self._open(self._source.partitions())
+        except ForeignWrite:
+            # The next owner was first, and the news of it is under way: nothing was applied, so there is nothing to end for.
+            if await self._moved(epoch):
+                return False
+            raise
         if self._source.epoch != epoch or not self._source.active:
             return False
         self.merges = {
@@ -141,6 +151,15 @@ class MergedStream:
                 self._source.begin_at(topic, number, offset + 1)
         self.epoch = epoch
         return True
+
+    async def _moved(self, epoch: int) -> bool:
+        """Whether the assignment of that epoch is over, or is seen to be within a moment."""
+        source = self._source
+        for _ in range(round(MOVED_S / POLL_S)):
+            if source.epoch != epoch or not source.active or self._stopping():
+                return True
+            await asyncio.sleep(POLL_S)
+        return False
 
     def _queue_fetched(self) -> bool:
         """Decode and queue what was fetched, a few thousand records at most. False when nothing more is there."""
