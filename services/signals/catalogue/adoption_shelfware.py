@@ -32,7 +32,7 @@ def _due(c: Context) -> int:
     """The midnight that would complete the low days if nobody became active before it."""
     hot = c.account.hot
     seats = hot.profile.seats
-    if c.episode is not None or not seats:
+    if c.episode is not None or seats < c.p["seats_min"] or not hot.profile.per_seat:
         return 0
     since = hot.low_adoption_since
     if since < 0:

@@ -30,18 +30,33 @@ def _clears(c: Context) -> str | None:
     return "new_normal" if c.now >= _new_normal(c) else None
 
 
+def _days_while_open(c: Context) -> int:
+    uses = c.account.windows.by_age(USAGE, 29)
+    current, limit = sum(uses[:28]), c.p["critical_at"] * c.open.frozen["baseline"]
+    if uses[0] or current >= c.p["clear_at"] * c.open.frozen["baseline"]:
+        return 1
+    if c.open.severity == "critical":
+        return 29
+    for ahead in range(1, 29):
+        if current <= limit:
+            return ahead
+        current -= uses[28 - ahead]
+    return 29
+
+
 def _new_normal(c: Context) -> int:
     return int(c.open.opened_at + c.p["new_normal_days"] * DAY_US)
 
 
 def _due(c: Context) -> int:
-    """Open: the next midnight. Closed: the first at which it would hold if nobody used the product any more.
+    """Closed: the first midnight at which it would hold if nobody used the product any more.
 
     Uses from today on can only put that off, until they leave the last 28 days themselves, 29 days from now.
+    Open: the next midnight after a day with uses; without any it does not clear, so the first at which it escalates.
     """
     today = c.today
     if c.episode is not None:
-        return min((today + 1) * DAY_US, _new_normal(c))
+        return min((today + _days_while_open(c)) * DAY_US, _new_normal(c))
     least, share = c.p["baseline_min"], c.p["raise_at"]
     uses = c.account.windows.by_age(USAGE, 57)
     current, previous = sum(uses[:28]), sum(uses[28:56])
@@ -92,6 +107,7 @@ SIGNAL = Signal(
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
     reads=Fact.LATE_USAGE,
+    reads_open=Fact.USAGE,
     arms=Fact.USAGE,
     inputs=("usage.feature_used",),
     action=Action(
