@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+from functools import lru_cache
 
 SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
@@ -28,6 +29,7 @@ def week_of(day: int) -> int:
     return (day + 3) // 7
 
 
+@lru_cache(4096)
 def date_of(day: int) -> dt.date:
     """The calendar date of a day number."""
     return dt.date.fromordinal(day + _ORDINAL_1970)

@@ -388,12 +388,15 @@ class Engine:
         activity = hot.activity
         seats = hot.profile.seats
         if seats:
-            for ended in range(windows.today, day):
-                if activity.in_28 >= LOW_ADOPTION * seats:
-                    hot.low_adoption_since = -1
-                elif hot.low_adoption_since < 0:
+            ended, enough = windows.today, LOW_ADOPTION * seats
+            while ended < day and activity.in_28 >= enough:
+                hot.low_adoption_since = -1
+                ended += 1
+                activity.advance(ended)
+            if ended < day:  # time alone only lowers it: the days after a low one are low
+                if hot.low_adoption_since < 0:
                     hot.low_adoption_since = ended
-                activity.advance(ended + 1)
+                activity.advance(day)
         else:
             hot.low_adoption_since = -1
             activity.advance(day)
