@@ -276,14 +276,33 @@ async def test_a_changelog_that_lost_records_ends_the_worker() -> None:
         await publishing.publish([Effect(0, 7, Taken(state=[(b"a", value(7, "2"))]))])
 
 
-async def test_a_claim_that_does_not_follow_what_was_recovered_is_given_up() -> None:
+def written_meanwhile(seen: int, *records: tuple[bytes, bytes, int]) -> tuple[FakeProducer, Any, Publisher]:
+    """A changelog that nothing was recovered from but the epoch `seen`, to which records were appended since."""
     producer, stores = FakeProducer(), in_memory()
-    publishing = publisher(producer, stores)
+    if seen:
+        stores[0].write([], (-1, seen))
     producer.appended["changelog", 0] = []
     producer.offsets["changelog", 0] = 0
-    producer.intrude((b"a", value(6, "late"), 6))
+    producer.intrude(*records)
+    return producer, stores, publisher(producer, stores)
+
+
+async def test_what_the_owner_before_wrote_until_the_claim_is_read() -> None:
+    producer, stores, publishing = written_meanwhile(5, (b"a", value(6, "late"), 6))
+    await publishing.claim(0, 7, [])
+    assert dict(stores[0].items()) == {b"a": value(6, "late")} == recovered(producer)
+    assert (stores[0].offset, stores[0].epoch) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("seen", "written", "refused"),
+    [(5, 7, []), (5, 4, []), (5, 6, [b"a"])],
+    ids=["by a later owner", "by one that had lost it", "where something is repaired"],
+)
+async def test_a_claim_after_anything_else_is_given_up(seen: int, written: int, refused: list[bytes]) -> None:
+    _, stores, publishing = written_meanwhile(seen, (b"a", value(written, "late"), written))
     with pytest.raises(ForeignWrite, match="expected to append at offset 0, got 1"):
-        await publishing.claim(0, 7, [])
+        await publishing.claim(0, 7, refused)
     assert stores[0].offset == -1
 
 

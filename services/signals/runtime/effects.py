@@ -128,12 +128,20 @@ class Publisher:
 
     async def claim(self, partition: int, epoch: int, refused: Iterable[bytes]) -> None:
         """Begin an assignment: append the first record of its `epoch`, and the good value of keys whose last record the
-        fence refused. Raises ForeignWrite when somebody wrote since the changelog was read."""
+        fence refused. What the owner before wrote since the changelog was read is read now. Raises ForeignWrite when it
+        was not the owner who wrote, or what was repaired may be newer in it."""
         store = self._stores[partition]
         records = _under(epoch, [*((key, store.get(key)) for key in refused), (CLAIM_KEY, None)])
         metadata = await (await self._send_state(partition, records))
-        if metadata.offset != self._ends[partition] + 1:
-            raise self._foreign(partition, self._ends[partition] + 1, metadata.offset)
+        expected = self._ends[partition] + 1
+        if metadata.offset != expected:
+            fence = Fence(store.epoch, self._epoch_of)
+            found = await self._read(partition, expected, metadata.offset) if metadata.offset > expected else []
+            writes = fence.accept(found)
+            if not found or fence.refused or fence.newest >= epoch or len(records) > 1:
+                raise self._foreign(partition, expected, metadata.offset)
+            store.write(writes, (metadata.offset - 1, fence.newest))
+            log.info("read what the owner before wrote until the claim", partition=partition, records=len(found))
         self._store(partition, epoch, records, metadata.offset + len(records) - 1)
 
     async def publish(self, effects: Sequence[Effect]) -> None:
