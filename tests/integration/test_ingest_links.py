@@ -107,7 +107,7 @@ def test_letters_go_by_themselves_when_the_link_comes_over_http(ingest: Stage) -
     wait_for("the invoice", lambda: accounts_by_id(ingest, "invoices") == [("evt_1", "acme")])
     wait_for("the ticket", lambda: accounts_by_id(ingest, "tickets") == [("z1", "globex")])
     wait_for("counted", lambda: metric(ingest, 'ebbtide_ingest_letters_total{outcome="replayed"}') == 4)
-    assert metric(ingest, "ebbtide_ingest_letters_waiting") == 1, "the stranger's"
+    wait_for("the stranger's alone to wait", lambda: metric(ingest, "ebbtide_ingest_letters_waiting") == 1)
 
 
 def test_a_link_sent_straight_to_kafka_counts_as_well_and_is_shared(ingest: Stage) -> None:
