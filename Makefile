@@ -36,7 +36,7 @@ $(SDK_NODE)/node_modules/.package-lock.json: $(SDK_NODE)/package-lock.json
 
 # Minutes long: kills, freezes and restarts processes under load.
 faults: $(SYNCED)
-	$(BIN)/pytest -m long tests/faults
+	$(BIN)/pytest -m long tests/faults tests/integration/test_growth.py
 
 bench: $(SYNCED)
 	$(BIN)/python -m tests.bench

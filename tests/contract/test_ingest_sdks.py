@@ -145,7 +145,9 @@ def test_what_an_sdk_sends_arrives_once_by_id(journeys: dict[str, Seen], sdk: st
     }
     found = [(record["type"], record["data"].get("user"), record["source"]) for record in first.values()]
     if alone and ("account.contact_changed", None, sdk) not in found:
-        found.append(("account.contact_changed", None, sdk))  # sent again by itself once the link is there: may be under way
+        found.append(
+            ("account.contact_changed", None, sdk)
+        )  # sent again by itself once the link is there: may be under way
     assert sorted(found, key=str) == sorted(wanted, key=str)
     (updated,) = [record for record in first.values() if record["type"] == "account.updated"]
     assert updated["data"] == {"name": f"Acme {account}", "seats": 12, "plan": "pro", "mrr": "1200.5"}
