@@ -62,13 +62,31 @@ class OpenEpisode(Struct, kw_only=True):
     signal: str
     severity: Literal["info", "warning", "critical"]
     user: str | None = None
+    about: str | None = None
+
+
+class UntriedRelease(Struct, kw_only=True):
+    """A released feature that this account, which was there before, has not used."""
+
+    feature: str
+    released_at: Instant
+
+
+class ScoreDay(Struct, kw_only=True):
+    """The score as a UTC day ended."""
+
+    day: dt.date
+    score: float | None
+    band: Band | None
+    coverage: float
 
 
 class Health(Struct, kw_only=True):
     """State of one account. `sequence` rises with every change; `open_episodes` is complete at that sequence.
 
     `score`, `band` and the trends are null while no score is computed. `usage_days` are the days that changed since
-    the last record, and on live day rolls the last 92.
+    the last record, and on live day rolls the last 92; `score_days` are the days whose score was settled since then.
+    `inputs_seen` are the event types that this account ever sent; `untried_releases` are newest first.
     """
 
     account_id: str
@@ -89,3 +107,6 @@ class Health(Struct, kw_only=True):
     first_event_at: Instant | None = None
     windows: Windows
     usage_days: list[UsageDay]
+    score_days: list[ScoreDay] = []
+    inputs_seen: list[str] = []
+    untried_releases: list[UntriedRelease] = []

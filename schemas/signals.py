@@ -59,7 +59,10 @@ class AccountBrief(Struct, kw_only=True):
 
 
 class TransitionData(Struct, kw_only=True):
-    """What changed, why, and what to do. `opened_at` and `cleared_at` are event time."""
+    """What changed, why, and what to do. `opened_at` and `cleared_at` are event time.
+
+    `about` names the topic, product, feature or promise where a signal can be open on several of one account at once.
+    """
 
     episode_id: str
     signal: str
@@ -69,6 +72,7 @@ class TransitionData(Struct, kw_only=True):
     previous_severity: Severity | UnsetType = UNSET
     scope: Scope
     user: str | UnsetType = UNSET
+    about: str | UnsetType = UNSET
     reason: str
     evidence: list[Evidence]
     pages: bool

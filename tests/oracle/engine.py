@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,8 +21,10 @@ from services.common.recording import Line, Midnight, steps
 from services.signals.backtest.run import MemoryStore, run
 from services.signals.catalogue import load
 from services.signals.core.partition import PartitionEngine
+from services.signals.core.signal import Catalogue
 from tests.oracle.oracle import Change
 from tests.oracle.records import DAY, SECOND
+from tests.oracle.signals import SIGNALS
 
 EVERY_ACCOUNT = 1 << 30
 
@@ -32,10 +35,21 @@ def microseconds(moment: dt.datetime) -> int:
     return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
-def transitions(lines: Iterable[bytes | dict[str, Any]], *, until: str | None, run_start: int) -> list[Transition]:
-    """What `backtest` says about a file given as events or raw lines."""
+@cache
+def counted() -> Catalogue:
+    """The signals that the oracle knows too, and no others: what another signal opens would change its composites."""
+    whole = load()
+    known = {signal.name for signal in SIGNALS}
+    return Catalogue([signal for signal in whole.signals if signal.id in known], whole.digest)
+
+
+def transitions(
+    lines: Iterable[bytes | dict[str, Any]], *, until: str | None, run_start: int, catalogue: Catalogue | None = None
+) -> list[Transition]:
+    """What `backtest` says about a file given as events or raw lines, by the signals that the oracle knows or by these."""
     raw = (line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
-    return list(run(raw, until=dt.date.fromisoformat(until) if until else None, run_start_us=run_start))
+    day = dt.date.fromisoformat(until) if until else None
+    return list(run(raw, until=day, run_start_us=run_start, catalogue=catalogue or counted()))
 
 
 def changes(found: list[Transition]) -> list[Change]:
@@ -134,7 +148,7 @@ def drive(
     same id and the same bytes, is one transition.
     """
     store = MemoryStore()
-    catalogue = load()
+    catalogue = counted()
     engine = PartitionEngine(0, INPUT_TOPICS, catalogue, store, partitions=1)
     published: dict[str, bytes] = {}
     health: dict[str, Health] = {}

@@ -38,6 +38,8 @@ def described() -> list[dict[str, Any]]:
             "meaning": signal.meaning,
             "source": signal.source,
             "inputs": list(signal.inputs),
+            "needs": list(signal.needs),
+            "warming_days": signal.warming_days,
             "reads": [name for fact, name in FACT_NAMES.items() if fact & signal.reads],
             "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
             "action": msgspec.to_builtins(signal.action),

@@ -7,18 +7,21 @@ version is decoded by that version's reader; of a newer one, or of none, it is r
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from services.signals.core import codec_1
 from services.signals.core.days import NEVER
+from services.signals.core.dossier import Dossier
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.state import Account, Hot
 from services.signals.core.windows import MEASURES, Windows
+from services.signals.core.world import World
 
-VERSION: Final = 2
+VERSION: Final = 3
 OLDEST: Final = 1
 """The oldest format that is read."""
 ID_BYTES: Final = 8
@@ -31,12 +34,21 @@ USER: Final = b"u"
 TICKET: Final = b"t"
 INVOICE: Final = b"i"
 IDS: Final = b"d"
+DOSSIER: Final = b"o"
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 class StateError(RuntimeError):
     """A state record cannot be used. The message says which, why, and what to do."""
+
+
+class Broadcast(Struct, array_like=True):
+    """Something said to every account: its number, the event's time in µs, and the facts that signals must look at again."""
+
+    number: int
+    at: int
+    facts: int
 
 
 class PartitionState(Struct, array_like=True):
@@ -56,6 +68,10 @@ class PartitionState(Struct, array_like=True):
     dead_by_reason: dict[str, int] = {}
     historical_until: int = 0  # the clock that historical ticks reached
     catalogue: str = ""  # the rules that every account's deadlines were named by
+    broadcasts: int = 0  # how many were applied
+    pending: list[Broadcast] = []  # the last of them: accounts that have not heard them yet do so when next touched
+    hearing: int = -1  # the time of the last broadcast while not every account was woken for it
+    world: World = field(default_factory=World)
 
 
 class History(Struct, array_like=True):
@@ -72,6 +88,7 @@ _PARTITION: Final = (msgspec.msgpack.Decoder(PartitionState).decode,)
 _USER: Final = (msgspec.msgpack.Decoder(User).decode,)
 _TICKET: Final = (msgspec.msgpack.Decoder(Ticket).decode,)
 _INVOICE: Final = (msgspec.msgpack.Decoder(Invoice).decode,)
+_DOSSIER: Final = (msgspec.msgpack.Decoder(Dossier).decode,)
 _IDS: Final = (codec_1.read_ids, msgspec.msgpack.Decoder(dict[int, bytes]).decode)
 
 
@@ -155,7 +172,12 @@ def encode_history(account: Account, epoch: int, effect: int) -> bytes:
 
 
 def decode_account(
-    key: bytes, value: bytes, history: bytes | None, user_heap: list[tuple[int, str]], topics: int
+    key: bytes,
+    value: bytes,
+    history: bytes | None,
+    user_heap: list[tuple[int, str]],
+    topics: int,
+    read_dossier: Callable[[bytes], Dossier] | None = None,
 ) -> Account:
     """Put an account together from its hot record and its history."""
     version, body = body_of(key, value)
@@ -165,7 +187,7 @@ def decode_account(
     except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(key, error) from error
     hot.offsets.extend([-1] * (topics - len(hot.offsets)))
-    return Account(key[1:], hot, windows, user_heap)
+    return Account(key[1:], hot, windows, user_heap, read_dossier)
 
 
 def _account(body: memoryview, history: memoryview | None) -> tuple[Hot, Windows]:
@@ -197,6 +219,17 @@ def decode_user(key: bytes, value: bytes) -> User:
     """Read a user's record."""
     user: User = _read(_USER, key, value)
     return user
+
+
+def encode_dossier(dossier: Dossier, epoch: int, effect: int) -> bytes:
+    """The account's dossier."""
+    return _encode(DOSSIER, epoch, effect, NEVER, dossier)
+
+
+def decode_dossier(key: bytes, value: bytes) -> Dossier:
+    """Read an account's dossier."""
+    dossier: Dossier = _read(_DOSSIER, key, value)
+    return dossier
 
 
 def encode_ticket(ticket: Ticket, epoch: int, effect: int) -> bytes:

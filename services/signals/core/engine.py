@@ -8,7 +8,7 @@ midnights if it reads days.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from schemas.envelope import Event
@@ -17,6 +17,7 @@ from services.signals.core import transitions
 from services.signals.core.activity import LOW_ADOPTION
 from services.signals.core.apply import HANDLERS, Records
 from services.signals.core.days import DAY_US, NEVER, day_of
+from services.signals.core.dossier import MAX_SUBJECTS
 from services.signals.core.episodes import Episode, Past, episode_id
 from services.signals.core.records import User
 from services.signals.core.signal import (
@@ -28,8 +29,10 @@ from services.signals.core.signal import (
     Finding,
     Signal,
     never_due,
+    nothing,
 )
 from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
+from services.signals.core.world import World
 
 Emit = Callable[[Account, str, Transition], None]
 ALL_FACTS = sum(FACT_NAMES)
@@ -53,6 +56,7 @@ class Engine:
         self.naive = False
         self.historical = False
         self.historical_until = 0  # a change at or before this instant belongs to a replay, however late it is judged
+        self.world = World()
         self._risks_changed = False
 
     def advance(self, account: Account, to: int) -> None:
@@ -79,9 +83,11 @@ class Engine:
             hot.first_event = at
             hot.erased = False
             self.arm(account)
-        handler = HANDLERS.get(event.__class__)
-        if handler is None:
+        known = HANDLERS.get(event.__class__)
+        if known is None:
             return
+        handler, bit = known
+        hot.seen |= bit
         was_churned = hot.churned
         facts = handler(account, event, at, self.records)
         subject = facts & SUBJECT_FACTS
@@ -98,6 +104,13 @@ class Engine:
             self.judge(account, facts, users=users, late=at < hot.clock)
             if facts & Fact.TIER:
                 self.arm(account)
+
+    def hear(self, account: Account, at: int, facts: int) -> None:
+        """Judge what a broadcast of time `at` (µs) changed for this account."""
+        if account.hot.first_event < 0:
+            return
+        self.advance(account, at)
+        self.judge(account, facts, users=NOBODY)
 
     def _apply_churned(self, account: Account, event: Event, facts: int, late: bool) -> None:
         """Where the account is churned, or was until this event."""
@@ -125,7 +138,7 @@ class Engine:
 
     def _await_return(self, account: Account, users: Sequence[str]) -> None:
         """Nothing is judged while an account is churned: these users are due at once when it renews."""
-        context = Context(account, self.catalogue, account.hot.clock)
+        context = Context(account, self.catalogue, account.hot.clock, world=self.world)
         for signal in self.catalogue.signals:
             if signal.scope == "user":
                 for user_id in users:
@@ -134,19 +147,20 @@ class Engine:
 
     def clear_all(self, account: Account, because: str) -> None:
         """End every open episode at the account clock: the account churned or was erased."""
-        context = Context(account, self.catalogue, account.hot.clock)
+        context = Context(account, self.catalogue, account.hot.clock, world=self.world)
         open_before = list(account.hot.user_episodes.values())
         for signal in self.catalogue.signals:
-            subjects = [entry.user for entry in account.hot.user_episodes.values() if entry.signal == signal.id]
-            for user_id in sorted(subjects) if signal.scope == "user" else [""]:
+            entries = [entry for entry in account.hot.user_episodes.values() if entry.signal == signal.id]
+            single = signal.scope != "user" and signal.subjects is None
+            for subject in [""] if single else sorted(entry.user or entry.about for entry in entries):
                 context.p = self.catalogue.by_tier[account.hot.profile.tier][signal.id]
-                self._aim(context, signal, user_id)
+                self._aim(context, signal, subject)
                 if context.episode is not None:
                     self._clear(context, signal, because)
         account.hot.due = {}
         account.watched = -1
         if because == "churned":
-            self._await_return(account, sorted({entry.user for entry in open_before}))
+            self._await_return(account, sorted({entry.user for entry in open_before if not entry.about}))
 
     def judge(
         self,
@@ -177,7 +191,7 @@ class Engine:
             if users:
                 ranks.update(catalogue.rank[signal.id] for signal in catalogue.user_scope)
             signals = [catalogue.signals[rank] for rank in sorted(ranks)]
-        context = Context(account, catalogue, now, midnight=midnight)
+        context = Context(account, catalogue, now, midnight=midnight, world=self.world)
         parameters = catalogue.by_tier[hot.profile.tier]
         self._risks_changed = False
         for signal in signals:
@@ -205,7 +219,7 @@ class Engine:
         open_or_not = signal.reads_open if context.episode is not None else signal.arms
         if due or (signal.reads | open_or_not) & facts:
             context.p = parameters[signal.id]
-            self._judge_one(context, signal, late)
+            self._set_due(context, signal, self._judge_one(context, signal, late))
 
     def _judge_account(
         self, context: Context, signal: Signal, parameters: Mapping[str, Any], facts: int, late: bool, due: bool
@@ -218,11 +232,34 @@ class Engine:
         if not (reads & facts or (due and 0 < named <= context.now)):
             return
         context.p = parameters[signal.id]
-        context.user, context.user_id = None, ""
-        context.episode = episode
-        self._judge_one(context, signal, late)
+        context.user, context.user_id, context.subject = None, "", ""
+        if signal.subjects is None:
+            context.episode = episode
+            self._set_due(context, signal, self._judge_one(context, signal, late))
+        else:
+            self._judge_subjects(context, signal, signal.subjects, late)
 
-    def _judge_one(self, context: Context, signal: Signal, late: bool) -> None:
+    def _judge_subjects(
+        self, context: Context, signal: Signal, subjects: Callable[[Context], Iterable[str]], late: bool
+    ) -> None:
+        """Judge a signal on each of its subjects; its deadline is the earliest of theirs."""
+        account = context.account
+        dossier = account.dossier
+        known = dossier.past.get(signal.id, {})
+        context.episode = None
+        names = {*subjects(context), *dossier.episodes.get(signal.id, ())}
+        earliest = NEVER
+        for name in sorted(names):
+            if name not in known and len(known) >= MAX_SUBJECTS:
+                account.hot.over_cap += 1
+                continue
+            self._aim(context, signal, name)
+            earliest = min(earliest, self._judge_one(context, signal, late))
+        context.subject, context.episode = "", None
+        self._set_due(context, signal, earliest)
+
+    def _judge_one(self, context: Context, signal: Signal, late: bool) -> int:
+        """Open, escalate or clear; the next instant at which time alone may change it, or NEVER."""
         today = context.today
         wake = 0
         ended = False
@@ -236,7 +273,10 @@ class Engine:
                 else:
                     self._raise(context, signal, finding, past)
         else:
-            signal.observe(context)
+            if signal.observe is not nothing:
+                signal.observe(context)
+                if signal.subjects is not None:
+                    context.account.change_dossier()
             because = signal.clears(context)
             if because is not None:
                 self._clear(context, signal, "late_event" if late else because)
@@ -249,21 +289,27 @@ class Engine:
         named = 0 if ended or signal.due is never_due else signal.due(context)
         if named <= context.now:
             named = 0
-        self._set_due(context, signal, min(named or NEVER, wake or NEVER))
+        return min(named or NEVER, wake or NEVER)
 
-    def _aim(self, context: Context, signal: Signal, user_id: str) -> None:
-        context.user_id = user_id
+    def _aim(self, context: Context, signal: Signal, subject: str) -> None:
+        """Point the context at a user, or at what the account's episode is about."""
+        context.user, context.user_id, context.subject = None, "", ""
         if signal.scope == "user":
-            user = self.records.user(context.account, user_id)
-            context.user = user
+            context.user_id = subject
+            user = context.user = self.records.user(context.account, subject)
             context.episode = user.episodes.get(signal.id)
+        elif signal.subjects is not None:
+            context.subject = subject
+            context.episode = context.account.dossier.episodes.get(signal.id, {}).get(subject)
         else:
-            context.user = None
             context.episode = context.account.hot.episodes.get(signal.id)
 
     @staticmethod
     def _past(context: Context, signal: Signal) -> Past:
-        past = (context.account.hot.past if context.user is None else context.user.past).get(signal.id)
+        if signal.subjects is not None:
+            past = context.account.dossier.past.get(signal.id, {}).get(context.subject)
+        else:
+            past = (context.account.hot.past if context.user is None else context.user.past).get(signal.id)
         return past or Past()
 
     def _set_due(self, context: Context, signal: Signal, due: int) -> None:
@@ -290,11 +336,16 @@ class Engine:
         account, user = context.account, context.user
         hot = account.hot
         ordinal = past.ordinal + 1
-        identity = episode_id(account.id, hot.generation, signal.id, context.user_id, ordinal)
+        identity = episode_id(account.id, hot.generation, signal.id, context.user_id or context.subject, ordinal)
         opened = finding.opened_at or context.now
         episode = Episode(identity, ordinal, opened, finding.severity, finding.level, 1, dict(finding.frozen))
         context.episode = episode
-        if user is None:
+        if signal.subjects is not None:
+            dossier = account.change_dossier()
+            dossier.episodes.setdefault(signal.id, {})[context.subject] = episode
+            dossier.past.setdefault(signal.id, {})[context.subject] = Past(ordinal, past.cleared_day)
+            hot.user_episodes[identity] = OpenSubject(signal.id, "", finding.severity, context.subject)
+        elif user is None:
             hot.episodes[signal.id] = episode
             hot.past[signal.id] = Past(ordinal, past.cleared_day)
         else:
@@ -310,7 +361,10 @@ class Engine:
         severity = worse.severity if SEVERITY_RANK[worse.severity] > SEVERITY_RANK[previous] else previous
         episode.severity, episode.level = severity, worse.level
         episode.changes += 1
-        if context.user is not None:
+        if signal.subjects is not None:
+            context.account.change_dossier()
+            context.account.hot.user_episodes[episode.episode_id].severity = severity
+        elif context.user is not None:
             context.account.hot.user_episodes[episode.episode_id].severity = severity
             self.records.changed(context.account, context.user_id)
         self._emit(context, signal, "signal.escalated", severity, previous, None)
@@ -320,7 +374,12 @@ class Engine:
         episode.changes += 1
         self._emit(context, signal, "signal.cleared", episode.severity, None, because)  # type: ignore[arg-type]
         past = Past(episode.ordinal, context.today)
-        if user is None:
+        if signal.subjects is not None:
+            dossier = context.account.change_dossier()
+            del dossier.episodes[signal.id][context.subject]
+            dossier.past[signal.id][context.subject] = past
+            hot.user_episodes.pop(episode.episode_id, None)
+        elif user is None:
             del hot.episodes[signal.id]
             hot.past[signal.id] = past
         else:
@@ -348,6 +407,7 @@ class Engine:
             context.open,
             what=what,
             user=context.user_id if context.user is not None else "",
+            about=context.subject,
             now=context.now,
             severity=severity,
             previous=previous,

@@ -55,7 +55,13 @@ def health(account: Account, *, historical: bool, all_days: bool) -> Health:
         OpenEpisode(episode_id=episode.episode_id, signal=name, severity=episode.severity)  # type: ignore[arg-type]
         for name, episode in hot.episodes.items()
     ] + [
-        OpenEpisode(episode_id=key, signal=entry.signal, severity=entry.severity, user=entry.user or None)  # type: ignore[arg-type]
+        OpenEpisode(
+            episode_id=key,
+            signal=entry.signal,
+            severity=entry.severity,  # type: ignore[arg-type]
+            user=entry.user or None,
+            about=entry.about or None,
+        )
         for key, entry in hot.user_episodes.items()
     ]
     return Health(

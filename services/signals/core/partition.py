@@ -20,12 +20,13 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
-from services.signals.core.codec import PartitionState, StateError
+from services.signals.core.codec import Broadcast, PartitionState, StateError
 from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
+from services.signals.core.dossier import Dossier
 from services.signals.core.engine import Engine
 from services.signals.core.health import health
 from services.signals.core.records import Invoice, Ticket, User
-from services.signals.core.signal import Catalogue
+from services.signals.core.signal import Catalogue, Fact
 from services.signals.core.state import Account, IdChunk, fresh_account
 from services.signals.core.windows import WEEKS
 
@@ -38,6 +39,8 @@ CACHED_USERS: Final = 20_000
 USERS_INLINE: Final = 16
 WEEKS_US: Final = (WEEKS - 1) * 7 * DAY_US
 ERASED: Final = EVENT_TYPES["account.erased"].event
+RELEASED: Final = EVENT_TYPES["feature.released"].event
+BROADCASTS_KEPT: Final = 64
 TICK: Final = EVENT_TYPES["clock.tick"].event
 ID_MODULUS: Final = (1 << 64) - 59
 """The largest prime of 64 bits: an id is the residue of its bytes, so ids that differ in one place only never meet."""
@@ -122,6 +125,7 @@ class PartitionEngine:
             unchecked=[0] * n,
             catalogue=catalogue.digest,
         )
+        self._engine.world = self.state.world
         self.clock = 0
         self._bucketed = topics.index("usage")
         self._known: dict[bytes, None] = {}
@@ -198,6 +202,7 @@ class PartitionEngine:
                 "accounts would be in two places. Use the old topics, or make new ones and replay into a new app id"
             )
         self.state = own
+        self._engine.world = own.world
         n = len(self.topics)
         for counts in (own.records, own.ticks, own.applied_count, own.duplicate, own.dead, own.unchecked, own.clocks):
             counts.extend([0] * (n - len(counts)))
@@ -227,6 +232,9 @@ class PartitionEngine:
             self._arming = True
             for key in self._known:
                 self._queue(key, 0)
+        if own.hearing >= 0:
+            for key in self._known:
+                self._queue(key, own.hearing)
         for account_key in sorted(last):
             self._touch(self._account(account_key))
 
@@ -261,6 +269,7 @@ class PartitionEngine:
             detail = f"{event.time.isoformat()} is more than 24 h after it was appended; correct the sender's clock"
             self._refuse(topic, offset, key, value, Refusal("future", "time", detail))
         elif key is None:
+            self._broadcast(event, at)
             state.applied_count[topic] += 1
         else:
             self._keyed(topic, offset, key, value, event, at)
@@ -277,6 +286,9 @@ class PartitionEngine:
             state.applied_count[topic] += 1  # the account's record is newer than the partition's: it was applied before
             return
         clock = hot.clock
+        if hot.heard != state.broadcasts:
+            self._hear(account)
+            clock = hot.clock
         if self.clock > clock:
             self._engine.advance(account, self.clock)
             clock = hot.clock
@@ -315,6 +327,30 @@ class PartitionEngine:
         else:
             self._engine.apply(account, event, at)
         state.applied_count[topic] += 1
+
+    def _broadcast(self, event: Event, at: int) -> None:
+        """Keep what was said to every account. Each hears it before anything later happens to it: all are woken, in slices."""
+        state = self.state
+        facts = 0
+        if event.__class__ is RELEASED and state.world.release(event.data.feature, at, advanced=event.data.advanced):
+            facts = Fact.RELEASES
+        if not facts:
+            return
+        state.broadcasts += 1
+        state.hearing = max(state.hearing, at)
+        state.pending.append(Broadcast(state.broadcasts, at, facts))
+        del state.pending[:-BROADCASTS_KEPT]
+        for key in self._known:
+            self._queue(key, at)
+
+    def _hear(self, account: Account) -> None:
+        """Apply the broadcasts that this account has not heard yet, in their order."""
+        hot = account.hot
+        heard = hot.heard
+        hot.heard = self.state.broadcasts
+        for said in self.state.pending:
+            if said.number > heard:
+                self._engine.hear(account, said.at, said.facts)
 
     def _reread(self, key: bytes | None) -> None:
         """A record that the state already has: what was concluded from it may not have been published."""
@@ -370,8 +406,10 @@ class PartitionEngine:
             account = self._account(key)
             if account.hot.erased:
                 continue
-            if due == 0 or account.wake <= self.clock:
+            if due == 0 or account.wake <= self.clock or account.hot.heard != self.state.broadcasts:
                 self._touch(account)
+                if account.hot.heard != self.state.broadcasts:
+                    self._hear(account)
                 account.health_urgent |= due == 0
                 self._engine.advance(account, self.clock)
             self._queue(key, account.next_due())
@@ -379,6 +417,9 @@ class PartitionEngine:
         if self._arming and not (self._due and self._due[0][0] == 0):
             self._arming = False
             self.state.catalogue = self._engine.catalogue.digest
+            self._touched = True
+        if self.state.hearing >= 0 and not (self._due and self._due[0][0] <= self.state.hearing):
+            self.state.hearing = -1
             self._touched = True
         return bool(self._due) and self._due[0][0] <= self.clock
 
@@ -403,15 +444,21 @@ class PartitionEngine:
                 account = fresh_account(key, self.clock, len(self.topics))
                 account.user_heap = heap
                 account.ids = {}
+                account.hot.heard = self.state.broadcasts
             else:
                 history = self.store.get(codec.HISTORY + key)
-                account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, len(self.topics))
+                account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, len(self.topics), self._dossier)
                 account.fresh = True
                 if account.hot.catalogue != self._engine.catalogue.digest and not account.hot.erased:
                     self._engine.arm(account)
             self._accounts[key] = account
             self._known[key] = None
         return account
+
+    def _dossier(self, key: bytes) -> Dossier:
+        """An account's dossier, a new one if there is none."""
+        raw = self._stored(codec.DOSSIER + key)
+        return Dossier() if raw is None else codec.decode_dossier(codec.DOSSIER + key, raw)
 
     def _stored(self, key: bytes) -> bytes | None:
         """A stored sub-record. What an erasure of this effect removes is gone, although the store has it still."""
@@ -508,8 +555,9 @@ class PartitionEngine:
         key, hot = account.key, account.hot
         # An account's own and history key end in its name; sub-records are found by their prefix.
         prefix = len(key).to_bytes(2, "big") + key
+        own = (codec.HISTORY + key, codec.DOSSIER + key)
         for stored, _ in self.store.items():  # noqa: PERF102  # a StateStore has no keys()
-            if stored == codec.HISTORY + key or (stored[1:].startswith(prefix) and stored[:1] in SUB_KINDS):
+            if stored in own or (stored[1:].startswith(prefix) and stored[:1] in SUB_KINDS):
                 self._removed.add(stored)
         blank = fresh_account(key, hot.clock, len(self.topics))
         blank.dirty = True
@@ -519,6 +567,7 @@ class PartitionEngine:
         blank.hot.sequence = hot.sequence
         blank.hot.generation = hot.generation + 1
         blank.hot.erased = True
+        blank.hot.heard = self.state.broadcasts
         self._accounts[key] = self._dirty[key] = blank
         self._user_heaps[key] = blank.user_heap
         self._gone.append(key)
@@ -704,6 +753,9 @@ class PartitionEngine:
             records.append((codec.HISTORY + key, codec.encode_history(account, epoch, effect)))
             account.windows.stale = False
             account.windows.changed = {}
+        if account.dirty_dossier:
+            records.append((codec.DOSSIER + key, codec.encode_dossier(account.dossier, epoch, effect)))
+            account.dirty_dossier = False
         waiting = key in self._health_waiting  # due at once after a restart: its health was not published
         records.append((codec.ACCOUNT + key, codec.encode_account(account, epoch, effect, waiting)))
 

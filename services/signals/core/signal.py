@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from schemas.signals import Action, Evidence, Kind, Scope, Severity
 from services.signals.core.days import day_of
+from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode
 from services.signals.core.records import User
 from services.signals.core.state import Account
+from services.signals.core.world import World
 
 
 class Fact:
@@ -35,6 +37,24 @@ class Fact:
     CONTRACT = 4096  # renewed
     TIER = 8192  # other thresholds are in force
     LOGIN = 16384  # a user's first login
+    SURVEYS = 1 << 15  # any survey sent or answered
+    TOUCH = 1 << 16  # touchpoints held, planned or missed
+    GOALS = 1 << 17
+    MILESTONES = 1 << 18
+    COMMITMENTS = 1 << 19
+    SUBSCRIPTIONS = 1 << 20
+    BREADTH = 1 << 21  # a feature or team was used on a day on which it had not been noted yet
+    ERRORS = 1 << 22  # errors and outages that the account saw
+    COMPLAINTS = 1 << 23
+    MAIL = 1 << 24
+    LEARNING = 1 << 25  # training and community
+    ADVOCACY = 1 << 26  # references, reviews, referrals
+    EVALUATION = 1 << 27
+    RELEASES = 1 << 28  # a feature was released
+    SCORE = 1 << 29  # the health score or its band
+    PORTFOLIO = 1 << 30  # the portfolio was measured
+    SOURCES = 1 << 31  # a source went stale or is fresh again
+    AWAY = 1 << 32  # a contact is out of office
 
 
 FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}
@@ -58,17 +78,23 @@ class Finding(Struct):
 class Context:
     """What a signal's functions may look at: the account, a user where the scope is user, the moment, the open episode.
 
+    `subject` is what the episode is about, for a signal with `subjects`; `world` is what was said to every account.
+
     `now` is the account clock in µs. `midnight` is true where the moment is a day roll. `p` are the thresholds in force.
     Read only: nothing here may be changed by a signal, except `episode.frozen` by `observe`.
     """
 
-    __slots__ = ("account", "catalogue", "episode", "midnight", "now", "p", "user", "user_id")
+    __slots__ = ("account", "catalogue", "episode", "midnight", "now", "p", "subject", "user", "user_id", "world")
 
-    def __init__(self, account: Account, catalogue: Catalogue, now: int, *, midnight: bool = False) -> None:
+    def __init__(
+        self, account: Account, catalogue: Catalogue, now: int, *, midnight: bool = False, world: World | None = None
+    ) -> None:
         self.account = account
         self.catalogue = catalogue
         self.now = now
         self.midnight = midnight
+        self.world = NOTHING_SAID if world is None else world
+        self.subject = ""
         self.p: Mapping[str, Any] = {}
         self.episode: Episode | None = None
         self.user: User | None = None
@@ -78,6 +104,11 @@ class Context:
     def today(self) -> int:
         """The account clock's day."""
         return day_of(self.now)
+
+    @property
+    def dossier(self) -> Dossier:
+        """What is known of the account beyond its hot record."""
+        return self.account.dossier
 
     @property
     def open(self) -> Episode:
@@ -92,8 +123,12 @@ class Context:
         return self.user
 
 
-def _nothing(_: Context) -> None:
-    return None
+NOTHING_SAID: Final = World()
+
+
+def nothing(_: Context) -> None:
+    """What a signal that never gets worse does, or one that observes nothing."""
+    return
 
 
 def never_due(_: Context) -> int:
@@ -113,6 +148,13 @@ class Signal(Struct, frozen=True, kw_only=True):
     an open episode ends (a word) or None; `observe` may add to the episode's frozen data while it is open; `due` is the
     next instant in µs, 0 for none, at which time alone may change any of these;
     `describe` is one sentence with number, window and baseline, and the evidence behind it.
+
+    With `subjects`, the signal can be open on several things of one account at once (topics, products, features): the
+    function names those that may be open now; each, and each that is open, is judged on its own with `Context.subject`
+    set, and `due` is asked for each. Such a signal has no `reads_open` and no `arms`.
+
+    `needs` are the event types (`usage.feature_used`) and profile fields (`profile.seats`) without any one of which it
+    can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
     """
 
     id: str
@@ -132,13 +174,16 @@ class Signal(Struct, frozen=True, kw_only=True):
     raises: Callable[[Context], Finding | None]
     clears: Callable[[Context], str | None]
     describe: Callable[[Context], tuple[str, list[Evidence]]]
-    escalates: Callable[[Context], Finding | None] = _nothing
-    observe: Callable[[Context], None] = _nothing
+    escalates: Callable[[Context], Finding | None] = nothing
+    observe: Callable[[Context], None] = nothing
     due: Callable[[Context], int] = never_due
     reads_open: int = 0
     arms: int = 0
     composite: bool = False
     once: bool = False
+    subjects: Callable[[Context], Iterable[str]] | None = None
+    needs: tuple[str, ...] = ()
+    warming_days: int = 0
 
     def parameters(self, tier: str) -> Mapping[str, Any]:
         """Thresholds in force for a tier: the tier's own over the defaults."""

@@ -7,6 +7,7 @@ settled invoices and the ids of the last day are records of their own, written o
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 from msgspec import Struct, field
 
@@ -14,6 +15,7 @@ from services.signals.core.activity import Activity
 from services.signals.core.contacts import Contacts
 from services.signals.core.contract import Profile
 from services.signals.core.days import DAY_US, NEVER
+from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode, Past
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.windows import Windows
@@ -24,11 +26,12 @@ OPENINGS_KEPT_US = 30 * DAY_US
 
 
 class OpenSubject(Struct, array_like=True):
-    """An open episode of one user, as the account lists it."""
+    """An open episode of one user, or of one subject of the account (`about`: a topic, a product), as the account lists it."""
 
     signal: str
     user: str
     severity: str
+    about: str = ""
 
 
 class IdChunk(Struct, array_like=True):
@@ -80,6 +83,8 @@ class Hot(Struct, array_like=True):
     over_cap: int = 0
     catalogue: str = ""  # the rules that the deadlines in `due` were named by
     ids_1: list[tuple[int, int]] = []  # as format 1 had them; they expire within a day
+    seen: int = 0  # event types that ever came, as bits
+    heard: int = 0  # number of the last broadcast that was applied
 
 
 class Account:
@@ -91,7 +96,10 @@ class Account:
     """
 
     __slots__ = (
+        "_dossier",
+        "_read_dossier",
         "dirty",
+        "dirty_dossier",
         "dirty_invoices",
         "dirty_tickets",
         "dirty_users",
@@ -114,7 +122,17 @@ class Account:
         "windows",
     )
 
-    def __init__(self, key: bytes, hot: Hot, windows: Windows, user_heap: list[tuple[int, str]]) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        hot: Hot,
+        windows: Windows,
+        user_heap: list[tuple[int, str]],
+        read_dossier: Callable[[bytes], Dossier] | None = None,
+    ) -> None:
+        self._dossier: Dossier | None = None
+        self._read_dossier = read_dossier
+        self.dirty_dossier = False
         self.key = key
         self.id = key.decode()
         self.hot = hot
@@ -136,6 +154,18 @@ class Account:
         self.watched = -1
         self.tomorrow = (windows.today + 1) * DAY_US
         self.wake = self.next_due()
+
+    @property
+    def dossier(self) -> Dossier:
+        """What is known beyond the hot record, read from its own record the first time it is asked for."""
+        if self._dossier is None:
+            self._dossier = Dossier() if self._read_dossier is None else self._read_dossier(self.key)
+        return self._dossier
+
+    def change_dossier(self) -> Dossier:
+        """The dossier, which is about to be changed: it will be stored."""
+        self.dirty_dossier = True
+        return self.dossier
 
     def next_due(self) -> int:
         """The earliest instant at which time alone can change this account: a deadline, or a user's deadline."""

@@ -1,0 +1,113 @@
+"""Topic `usage` into state. This is the hot path: nearly every event comes through here."""
+
+from __future__ import annotations
+
+from schemas.envelope import Event
+from schemas.events.usage import FeatureUsed, LoggedIn, PageViewed, ValueReached
+from services.signals.core.activity import EARLY_US, KEPT_VIEWS
+from services.signals.core.apply.handler import Handler, Records
+from services.signals.core.days import DAY_US
+from services.signals.core.signal import Fact
+from services.signals.core.state import Account
+from services.signals.core.windows import CORE, USAGE
+
+PRODUCTION = "production"
+
+
+def _used(account: Account, user_id: str | None, at: int, records: Records) -> int:
+    """A usage event in production: the account was used, and its user was active."""
+    hot = account.hot
+    facts = 0
+    if at > hot.last_usage:
+        hot.last_usage = at
+        facts = Fact.LAST_USAGE
+    day = at // DAY_US
+    if len(hot.usage_days) < 5 and day not in hot.usage_days:
+        hot.usage_days.append(day)
+        facts = Fact.LAST_USAGE
+    if user_id is not None:
+        before = hot.users_active.get(user_id)
+        if before is None or day > before:
+            before = records.active(account, user_id, day)
+            if day > before and hot.activity.move(before, day):
+                facts |= Fact.ACTIVE
+    return facts
+
+
+def feature_used(account: Account, event: Event, at: int, records: Records) -> int:
+    """Counts in the windows when it happened in production; elsewhere it is a trial and says nothing."""
+    data: FeatureUsed = event.data
+    if data.environment is not None and data.environment != PRODUCTION:
+        return 0
+    facts = _used(account, data.user, at, records) | Fact.USAGE
+    day, windows = at // DAY_US, account.windows
+    if day == windows.today:
+        now = windows.now
+        now[USAGE] += data.count
+        if data.core:
+            now[CORE] += data.count
+    else:
+        windows.add(USAGE, day, data.count)
+        if data.core:
+            windows.add(CORE, day, data.count)
+        facts |= Fact.LATE_USAGE
+    changed = account.hot.changed_days
+    if day not in changed:
+        changed.append(day)
+    return facts
+
+
+def page_viewed(account: Account, event: Event, at: int, records: Records) -> int:
+    """Counts for the user: in all, and in the week from the first login."""
+    data: PageViewed = event.data
+    facts = _used(account, data.user, at, records)
+    user = records.user(account, data.user)
+    user.views += 1
+    if user.first_login >= 0 and user.first_login <= at < user.first_login + EARLY_US:
+        user.early_views += 1
+    viewed = user.views_at
+    if viewed and at < viewed[-1]:
+        viewed.append(at)
+        viewed.sort()
+    else:
+        viewed.append(at)
+    if len(viewed) > KEPT_VIEWS:
+        del viewed[0]
+    records.changed(account, data.user)
+    return facts | Fact.USER
+
+
+def logged_in(account: Account, event: Event, at: int, records: Records) -> int:
+    """Counts for the user; the earliest login starts the user's first week."""
+    data: LoggedIn = event.data
+    facts = _used(account, data.user, at, records) | Fact.USER
+    user = records.user(account, data.user)
+    user.logins += 1
+    if user.first_login < 0 or at < user.first_login:
+        user.first_login = at
+        user.login_event = event.id
+        user.early_views = sum(at <= viewed < at + EARLY_US for viewed in user.views_at)
+        facts |= Fact.LOGIN
+    records.changed(account, data.user)
+    return facts
+
+
+def error_seen(account: Account, event: Event, at: int, records: Records) -> int:
+    """Known, and read by no signal yet. It makes nobody active."""
+    return 0
+
+
+def value_reached(account: Account, event: Event, at: int, records: Records) -> int:
+    """Value was reached at least once."""
+    data: ValueReached = event.data
+    account.hot.value_reached = True
+    return _used(account, data.user, at, records) | Fact.VALUE
+
+
+BY_TYPE: dict[str, Handler] = {
+    "usage.feature_used": feature_used,
+    "usage.page_viewed": page_viewed,
+    "usage.logged_in": logged_in,
+    "usage.error_seen": error_seen,
+    "usage.value_reached": value_reached,
+}
