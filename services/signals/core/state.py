@@ -85,6 +85,8 @@ class Hot(Struct, array_like=True):
     ids_1: list[tuple[int, int]] = []  # as format 1 had them; they expire within a day
     seen: int = 0  # event types that ever came, as bits
     heard: int = 0  # number of the last broadcast that was applied
+    score: float = -1.0  # health as last settled, -1 for none
+    band: str = ""
 
 
 class Account:
