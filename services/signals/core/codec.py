@@ -7,7 +7,7 @@ version is decoded by that version's reader; of a newer one, or of none, it is r
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -51,6 +51,13 @@ class Broadcast(Struct, array_like=True):
     facts: int
 
 
+class Numbered(Struct, array_like=True):
+    """An operators' measure as state knows it: a number that is never used again, and the clock in µs it is counted from."""
+
+    number: int
+    since: int
+
+
 class PartitionState(Struct, array_like=True):
     """The partition's own record: positions, clocks and counts, written last in each effect."""
 
@@ -72,6 +79,8 @@ class PartitionState(Struct, array_like=True):
     pending: list[Broadcast] = []  # the last of them: accounts that have not heard them yet do so when next touched
     hearing: int = -1  # the time of the last broadcast while not every account was woken for it
     world: World = field(default_factory=World)
+    measures: dict[str, Numbered] = {}  # operators' measures by their meaning
+    measures_ever: int = 0
 
 
 class History(Struct, array_like=True):
@@ -80,6 +89,7 @@ class History(Struct, array_like=True):
     today: int
     days: list[list[int] | None]
     weeks: list[list[int] | None]
+    own: list[int] = []  # numbers of the operators' measures, whose rings follow the built-in ones
 
 
 _hot: Final = msgspec.msgpack.Decoder(Hot).decode
@@ -162,13 +172,14 @@ def encode_account(account: Account, epoch: int, effect: int, due_now: bool = Fa
     hot, windows = account.hot, account.windows
     hot.counts_today = windows.now
     hot.counts_changed = windows.changed
+    hot.own_measures = [*windows.own]
     return HEADER.pack(VERSION, ACCOUNT[0], epoch, effect, 0 if due_now else account.own_due()) + _pack(hot)
 
 
 def encode_history(account: Account, epoch: int, effect: int) -> bytes:
     """The account's buckets up to yesterday."""
     windows = account.windows
-    return _encode(HISTORY, epoch, effect, NEVER, History(windows.today, windows.days, windows.weeks))
+    return _encode(HISTORY, epoch, effect, NEVER, History(windows.today, windows.days, windows.weeks, [*windows.own]))
 
 
 def decode_account(
@@ -178,31 +189,40 @@ def decode_account(
     user_heap: list[tuple[int, str]],
     topics: int,
     read_dossier: Callable[[bytes], Dossier] | None = None,
+    own: Sequence[int] = (),
 ) -> Account:
-    """Put an account together from its hot record and its history."""
+    """Put an account together from its hot record and its history. `own` numbers the operators' measures in force."""
     version, body = body_of(key, value)
     past = None if history is None else body_of(HISTORY + key[1:], history)[1]
     try:
-        hot, windows = codec_1.read_account(body, past) if version == 1 else _account(body, past)
+        hot, windows = codec_1.read_account(body, past, own) if version == 1 else _account(body, past, own)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(key, error) from error
     hot.offsets.extend([-1] * (topics - len(hot.offsets)))
     return Account(key[1:], hot, windows, user_heap, read_dossier)
 
 
-def _account(body: memoryview, history: memoryview | None) -> tuple[Hot, Windows]:
+def _in_order[T](counts: list[T], had: list[int], own: Sequence[int], nothing: T) -> list[T]:
+    """What was stored per measure, in today's order. An operators' measure is found by its number, or begins anew."""
+    built_in = counts[: len(counts) - len(had)]
+    known = dict(zip(had, counts[len(built_in) :], strict=True))
+    return [*built_in, *[nothing] * (len(MEASURES) - len(built_in)), *(known.get(number, nothing) for number in own)]
+
+
+def _account(body: memoryview, history: memoryview | None, own: Sequence[int]) -> tuple[Hot, Windows]:
     hot = _hot(body)
-    windows = Windows(hot.windows_today)
+    windows = Windows(hot.windows_today, own)
     if history is not None:
         past = _history(history)
         windows.today = past.today
-        windows.days[: len(past.days)] = past.days
-        windows.weeks[: len(past.weeks)] = past.weeks
+        windows.days = _in_order(past.days, past.own, own, None)
+        windows.weeks = _in_order(past.weeks, past.own, own, None)
         windows.age(hot.windows_today)
-    windows.now[: len(hot.counts_today)] = hot.counts_today
-    windows.changed = hot.counts_changed
+    had = hot.own_measures
+    if hot.counts_today:
+        windows.now = _in_order(hot.counts_today, had, own, 0)
+    windows.changed = {day: _in_order(counts, had, own, 0) for day, counts in hot.counts_changed.items()}
     for day, counts in windows.changed.items():
-        counts.extend([0] * (len(MEASURES) - len(counts)))
         for measure, amount in enumerate(counts):
             if amount:
                 windows.put(measure, day, amount)

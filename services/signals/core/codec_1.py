@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -81,7 +82,7 @@ _ids: Final = msgspec.msgpack.Decoder(list[tuple[int, int]]).decode
 SAME: Final = tuple(name for name in Hot.__struct_fields__ if name in Hot1.__struct_fields__ and name != "activity")
 
 
-def read_account(body: Any, history: Any) -> tuple[Hot, Windows]:
+def read_account(body: Any, history: Any, own: Sequence[int] = ()) -> tuple[Hot, Windows]:
     """The account's own record and its windows, from the bodies of both records; the buckets are to be stored anew.
 
     The stored buckets hold the running day and week as they were when they were written; the account's own record has
@@ -96,7 +97,7 @@ def read_account(body: Any, history: Any) -> tuple[Hot, Windows]:
         activity=Activity(since, {day: users for day, users in last_active.items() if users}, old.activity.in_28),
         ids_1=old.ids_recent,
     )
-    windows = Windows(today)
+    windows = Windows(today, own)
     if history is not None:
         past: History1 = _history(history)
         windows.today = past.today

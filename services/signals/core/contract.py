@@ -14,6 +14,24 @@ DEFAULT_TIER = "low"
 DEFAULT_TERM_MONTHS = 12
 DATES = ("renewal_date", "contract_end")
 TERM = "term"
+WATCHED = (
+    "tier",
+    "industry",
+    "region",
+    "size",
+    "plan",
+    "seats",
+    "auto_renew",
+    "pricing",
+    "fit",
+    "parent",
+    "partner",
+    "stage",
+    "csm",
+    "sales_owner",
+    "finance_owner",
+)
+"""Fields of which it is kept when they last changed, and from what."""
 MAX_DATES = 24
 """Dates and renewals that are kept apart; before that the older half is folded into what it came to."""
 
@@ -24,6 +42,7 @@ class Profile(Struct, array_like=True):
     fields: dict[str, Any] = {}
     set_at: dict[str, int] = {}
     dates: list[tuple[int, str, str | int | None]] = []  # what was said of the renewal: time, field or "term", value
+    changes: dict[str, tuple[int, Any]] = {}  # of `WATCHED` fields: when it last changed, and the value before
 
     def put(self, name: str, value: Any, at: int) -> bool:
         """Set a field unless a later event already did; None clears it. True when the value changed."""
@@ -31,12 +50,18 @@ class Profile(Struct, array_like=True):
             return self._say(name, value, at)
         if at < self.set_at.get(name, at):
             return False
+        first = name not in self.set_at
         self.set_at[name] = at
-        if value is None:
-            return self.fields.pop(name, None) is not None
         before = self.fields.get(name)
-        self.fields[name] = value
-        return bool(before != value)
+        if value is None:
+            self.fields.pop(name, None)
+        else:
+            self.fields[name] = value
+        if before == value:
+            return False
+        if not first and name in WATCHED:
+            self.changes[name] = (at, before)
+        return True
 
     @property
     def tier(self) -> str:

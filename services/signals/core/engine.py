@@ -51,6 +51,7 @@ class Engine:
 
     def __init__(self, catalogue: Catalogue, records: Records, emit: Emit) -> None:
         self.catalogue = catalogue
+        self._notes = catalogue.notes
         self.records = records
         self.emit = emit
         self.naive = False
@@ -89,7 +90,10 @@ class Engine:
         handler, bit = known
         hot.seen |= bit
         was_churned = hot.churned
-        facts = handler(account, event, at, self.records)
+        counted = 0
+        if self._notes and (note := self._notes.get(event.__class__)) is not None:
+            counted = note(account, event, at)
+        facts = handler(account, event, at, self.records) | counted
         subject = facts & SUBJECT_FACTS
         if was_churned or hot.churned:
             self._apply_churned(account, event, facts, at < hot.clock)

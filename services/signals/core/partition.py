@@ -20,7 +20,7 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
-from services.signals.core.codec import Broadcast, PartitionState, StateError
+from services.signals.core.codec import Broadcast, Numbered, PartitionState, StateError
 from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
 from services.signals.core.dossier import Dossier
 from services.signals.core.engine import Engine
@@ -126,6 +126,8 @@ class PartitionEngine:
             catalogue=catalogue.digest,
         )
         self._engine.world = self.state.world
+        self._own: tuple[int, ...] = ()
+        self._number_measures(0)
         self.clock = 0
         self._bucketed = topics.index("usage")
         self._known: dict[bytes, None] = {}
@@ -209,6 +211,7 @@ class PartitionEngine:
         own.applied.extend([-1] * (n - len(own.applied)))
         own.historical.extend([False] * (n - len(own.historical)))
         self.clock = min(own.clocks)
+        self._number_measures(self.clock)
         self._rolled_day = day_of(self.clock)
         self._engine.historical = any(own.historical)
         self._engine.historical_until = own.historical_until
@@ -237,6 +240,21 @@ class PartitionEngine:
                 self._queue(key, own.hearing)
         for account_key in sorted(last):
             self._touch(self._account(account_key))
+
+    def _number_measures(self, since: int) -> None:
+        """Give each operators' measure the number that its counts are stored under. A new one is counted from `since` (µs) on.
+
+        One that was taken out of the file, or means something else now, is another: its counts would have a hole.
+        """
+        state, known = self.state, self.state.measures
+        state.measures = {}
+        for measure in self._engine.catalogue.measures:
+            numbered = known.get(measure.key)
+            if numbered is None:
+                state.measures_ever += 1
+                numbered = Numbered(state.measures_ever, since)
+            state.measures[measure.key] = numbered
+        self._own = tuple(numbered.number for numbered in state.measures.values())
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -441,13 +459,14 @@ class PartitionEngine:
             raw = self.store.get(codec.ACCOUNT + key)
             heap = self._user_heaps.setdefault(key, [])
             if raw is None:
-                account = fresh_account(key, self.clock, len(self.topics))
+                account = fresh_account(key, self.clock, len(self.topics), self._own)
                 account.user_heap = heap
                 account.ids = {}
                 account.hot.heard = self.state.broadcasts
             else:
                 history = self.store.get(codec.HISTORY + key)
-                account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, len(self.topics), self._dossier)
+                topics, own = len(self.topics), self._own
+                account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, topics, self._dossier, own)
                 account.fresh = True
                 if account.hot.catalogue != self._engine.catalogue.digest and not account.hot.erased:
                     self._engine.arm(account)
@@ -559,7 +578,7 @@ class PartitionEngine:
         for stored, _ in self.store.items():  # noqa: PERF102  # a StateStore has no keys()
             if stored in own or (stored[1:].startswith(prefix) and stored[:1] in SUB_KINDS):
                 self._removed.add(stored)
-        blank = fresh_account(key, hot.clock, len(self.topics))
+        blank = fresh_account(key, hot.clock, len(self.topics), self._own)
         blank.dirty = True
         blank.ids = {}
         blank.hot.offsets = hot.offsets

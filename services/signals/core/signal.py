@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from schemas.signals import Action, Evidence, Kind, Scope, Severity
 from services.signals.core.days import day_of
 from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode
+from services.signals.core.measures import Feature, Measure, notes
 from services.signals.core.records import User
 from services.signals.core.state import Account
 from services.signals.core.world import World
@@ -55,6 +57,8 @@ class Fact:
     PORTFOLIO = 1 << 30  # the portfolio was measured
     SOURCES = 1 << 31  # a source went stale or is fresh again
     AWAY = 1 << 32  # a contact is out of office
+    COUNTED = 1 << 33  # a measure of the operators' own
+    LATE_COUNTED = 1 << 34  # the same, on a complete day
 
 
 FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}
@@ -131,6 +135,11 @@ def nothing(_: Context) -> None:
     return
 
 
+def accepted(_: Mapping[str, Any]) -> str:
+    """Why these thresholds are refused, for a signal that takes any."""
+    return ""
+
+
 def never_due(_: Context) -> int:
     """The deadline of a signal that time alone does not change."""
     return 0
@@ -152,6 +161,8 @@ class Signal(Struct, frozen=True, kw_only=True):
     With `subjects`, the signal can be open on several things of one account at once (topics, products, features): the
     function names those that may be open now; each, and each that is open, is judged on its own with `Context.subject`
     set, and `due` is asked for each. Such a signal has no `reads_open` and no `arms`.
+
+    `refuses` says why thresholds, put together by an operator for a tier, cannot be judged by; empty where they can.
 
     `needs` are the event types (`usage.feature_used`) and profile fields (`profile.seats`) without any one of which it
     can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
@@ -184,6 +195,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     subjects: Callable[[Context], Iterable[str]] | None = None
     needs: tuple[str, ...] = ()
     warming_days: int = 0
+    refuses: Callable[[Mapping[str, Any]], str] = accepted
 
     def parameters(self, tier: str) -> Mapping[str, Any]:
         """Thresholds in force for a tier: the tier's own over the defaults."""
@@ -193,8 +205,20 @@ class Signal(Struct, frozen=True, kw_only=True):
 class Catalogue:
     """The signals in force, in the order they are judged: parts, then composites, then readers of risks; then by id."""
 
-    def __init__(self, signals: list[Signal], digest: str) -> None:
+    def __init__(
+        self,
+        signals: list[Signal],
+        digest: str,
+        *,
+        measures: Sequence[Measure] = (),
+        features: Mapping[str, Feature] | None = None,
+        weights: Mapping[str, Mapping[str, Decimal]] | None = None,
+    ) -> None:
+        """`measures`, `features` and `weights` (of health's components, per tier) are operators' own; none by default."""
         self.digest = digest
+        self.measures = tuple(measures)
+        self.notes = notes(self.measures, features or {}, Fact.COUNTED, Fact.LATE_COUNTED)
+        self.weights = weights or {}
         self.signals = sorted(signals, key=lambda s: (s.composite + 2 * bool(s.reads & Fact.RISKS), s.id))
         self.by_id = {signal.id: signal for signal in self.signals}
         self.rank = {signal.id: index for index, signal in enumerate(self.signals)}

@@ -7,7 +7,7 @@ settled invoices and the ids of the last day are records of their own, written o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct, field
 
@@ -85,6 +85,7 @@ class Hot(Struct, array_like=True):
     ids_1: list[tuple[int, int]] = []  # as format 1 had them; they expire within a day
     seen: int = 0  # event types that ever came, as bits
     heard: int = 0  # number of the last broadcast that was applied
+    own_measures: list[int] = []  # numbers of the operators' measures whose counts follow the built-in ones
     score: float = -1.0  # health as last settled, -1 for none
     band: str = ""
 
@@ -189,8 +190,8 @@ class Account:
             self.wake = min(self.wake, due)
 
 
-def fresh_account(key: bytes, clock: int, topics: int) -> Account:
+def fresh_account(key: bytes, clock: int, topics: int, own: Sequence[int] = ()) -> Account:
     """An account that nothing is known of, at the partition's clock."""
     day = clock // DAY_US
     hot = Hot(clock=clock, windows_today=day, offsets=[-1] * topics, activity=Activity(today=day))
-    return Account(key, hot, Windows(day), [])
+    return Account(key, hot, Windows(day, own), [])

@@ -7,6 +7,7 @@ which is when a deadline has come or a record is published.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from services.signals.core.days import week_of
@@ -24,19 +25,22 @@ CHANGED_DAYS: Final = 8
 
 
 class Windows:
-    """Buckets of every measure of one account. A ring that never counted anything is None.
+    """Buckets of every measure of one account: the built-in ones, then operators' in the order of their numbers in `own`.
 
+    A ring that never counted anything is None.
     `now` are the running day's counts, in no ring yet. `changed` holds what was counted since the stored buckets were
     written, by day: the stored buckets and these give the rings again. `stale` asks for the buckets to be written anew.
     """
 
-    __slots__ = ("changed", "days", "now", "stale", "today", "weeks")
+    __slots__ = ("changed", "days", "now", "own", "stale", "today", "weeks")
 
-    def __init__(self, today: int = 0) -> None:
+    def __init__(self, today: int = 0, own: Sequence[int] = ()) -> None:
+        measures = len(MEASURES) + len(own)
+        self.own = own
         self.today = today
-        self.now: list[int] = [0] * len(MEASURES)
-        self.days: list[list[int] | None] = [None] * len(MEASURES)
-        self.weeks: list[list[int] | None] = [None] * len(MEASURES)
+        self.now: list[int] = [0] * measures
+        self.days: list[list[int] | None] = [None] * measures
+        self.weeks: list[list[int] | None] = [None] * measures
         self.changed: dict[int, list[int]] = {}
         self.stale = False
 
@@ -84,7 +88,7 @@ class Windows:
     def _count(self, measure: int, day: int, amount: int) -> None:
         counts = self.changed.get(day)
         if counts is None:
-            counts = self.changed[day] = [0] * len(MEASURES)
+            counts = self.changed[day] = [0] * len(self.now)
             self.stale = self.stale or len(self.changed) > CHANGED_DAYS
         counts[measure] += amount
         self.put(measure, day, amount)
