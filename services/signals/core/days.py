@@ -47,3 +47,8 @@ def add_months(day: int, months: int) -> int:
     year, month = divmod(index, 12)
     last = calendar.monthrange(year, month + 1)[1]
     return day_of_date(dt.date(year, month + 1, min(date.day, last)))
+
+
+def day_of_iso(text: str | None) -> int:
+    """The day number of a date as text, -1 where there is none."""
+    return day_of_date(dt.date.fromisoformat(text)) if text else -1

@@ -9,9 +9,11 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from schemas.envelope import Event
-from schemas.events.accounts import AccountUpdated, Contact, Renewed
-from services.signals.core.apply.handler import Handler, Records, known
+from schemas.events.accounts import AccountUpdated, Commitment, Contact, Goal, Milestone, Renewed
+from services.signals.core import onboarding
+from services.signals.core.apply.handler import Handler, Records, known, note_value
 from services.signals.core.contacts import MAX_CONTACTS
+from services.signals.core.days import day_of_date
 from services.signals.core.signal import Fact
 from services.signals.core.state import Account
 
@@ -25,6 +27,8 @@ def account_updated(account: Account, event: Event, at: int, records: Records) -
         value = getattr(data, name)
         if value is not UNSET and profile.put(name, _plain(value), at):
             account.health_urgent = True
+            if name == "pilot":
+                account.change_dossier().onboarding.note_pilot(profile.fields.get("pilot"))
     return Fact.PROFILE if profile.tier == tier else Fact.PROFILE | Fact.TIER
 
 
@@ -58,15 +62,100 @@ def contact_left(account: Account, event: Event, at: int, records: Records) -> i
 
 
 def goal_set(account: Account, event: Event, at: int, records: Records) -> int:
-    """From here on, goals are tracked for the account."""
+    """What was agreed of a goal. From here on, goals are tracked for the account."""
+    data: Goal = event.data
     account.hot.goals_tracked = True
-    return Fact.VALUE
+    due = None if data.due is None else day_of_date(data.due)
+    goal = _goal(account, data.goal)
+    if goal is not None:
+        goal.agree(
+            at, event.id, metric=data.metric, baseline=_float(data.baseline), target=_float(data.target), due=due
+        )
+    return Fact.VALUE | Fact.GOALS
+
+
+def goal_measured(account: Account, event: Event, at: int, records: Records) -> int:
+    """A measure of a goal, which may be known from it alone."""
+    data: Goal = event.data
+    goal = _goal(account, data.goal)
+    if goal is None or data.value is None:
+        return 0
+    goal.measure(float(data.value), at)
+    return Fact.GOALS
 
 
 def goal_achieved(account: Account, event: Event, at: int, records: Records) -> int:
     """Value was reached at least once."""
-    account.hot.value_reached = True
-    return Fact.VALUE
+    data: Goal = event.data
+    goal = _goal(account, data.goal)
+    if goal is not None:
+        goal.achieve(at)
+        if data.value is not None:
+            goal.measure(float(data.value), at)
+    note_value(account, at)
+    return Fact.VALUE | Fact.GOALS
+
+
+def _float(value: float | str | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _goal(account: Account, name: str) -> onboarding.Goal | None:
+    return _entry(account, account.change_dossier().onboarding.goals, name, onboarding.Goal, onboarding.MAX_GOALS)
+
+
+def milestone_planned(account: Account, event: Event, at: int, records: Records) -> int:
+    """A milestone's date; none takes the date away."""
+    data: Milestone = event.data
+    milestone = _milestone(account, data, at)
+    if milestone is not None:
+        milestone.plan(-1 if data.due is None else day_of_date(data.due), at, event.id)
+    return Fact.MILESTONES
+
+
+def milestone_done(account: Account, event: Event, at: int, records: Records) -> int:
+    """A milestone was reached, planned or not."""
+    milestone = _milestone(account, event.data, at)
+    if milestone is not None:
+        milestone.finish(at)
+    return Fact.MILESTONES
+
+
+def _milestone(account: Account, data: Milestone, at: int) -> onboarding.Promise | None:
+    table = account.change_dossier().onboarding.milestones
+    milestone = _entry(account, table, data.milestone, onboarding.Promise, onboarding.MAX_MILESTONES)
+    if milestone is not None and data.kind is not None:
+        milestone.name_kind(data.kind, at)
+    return milestone
+
+
+def commitment_made(account: Account, event: Event, at: int, records: Records) -> int:
+    """A promise and its date; a later date for the same promise is a slip."""
+    data: Commitment = event.data
+    commitment = _commitment(account, data)
+    if commitment is not None:
+        commitment.plan(-1 if data.due is None else day_of_date(data.due), at, event.id)
+    return Fact.COMMITMENTS
+
+
+def commitment_kept(account: Account, event: Event, at: int, records: Records) -> int:
+    """A promise was kept."""
+    commitment = _commitment(account, event.data)
+    if commitment is not None:
+        commitment.finish(at)
+    return Fact.COMMITMENTS
+
+
+def _commitment(account: Account, data: Commitment) -> onboarding.Promise | None:
+    table = account.change_dossier().onboarding.commitments
+    return _entry(account, table, data.commitment, onboarding.Promise, onboarding.MAX_COMMITMENTS)
+
+
+def _entry[T](account: Account, table: dict[str, T], name: str, new: type[T], limit: int) -> T | None:
+    found = onboarding.entry(table, name, new, limit)
+    if found is None:
+        account.hot.over_cap += 1
+    return found
 
 
 def renewed(account: Account, event: Event, at: int, records: Records) -> int:
@@ -95,13 +184,13 @@ BY_TYPE: dict[str, Handler] = {
     "account.contact_changed": contact_changed,
     "account.contact_left": contact_left,
     "account.goal_set": goal_set,
-    "account.goal_measured": known,
+    "account.goal_measured": goal_measured,
     "account.goal_achieved": goal_achieved,
-    "account.commitment_made": known,
-    "account.commitment_kept": known,
+    "account.commitment_made": commitment_made,
+    "account.commitment_kept": commitment_kept,
     "account.subscription_changed": known,
-    "account.milestone_planned": known,
-    "account.milestone_done": known,
+    "account.milestone_planned": milestone_planned,
+    "account.milestone_done": milestone_done,
     "account.renewed": renewed,
     "account.churned": churned,
 }

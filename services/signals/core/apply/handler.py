@@ -36,3 +36,12 @@ Handler = Callable[[Account, Event, int, Records], int]
 def known(account: Account, event: Event, at: int, records: Records) -> int:
     """Accepted, and read by no signal yet."""
     return 0
+
+
+def note_value(account: Account, at: int) -> None:
+    """The account reached value at an instant; the first time is kept."""
+    hot = account.hot
+    if not hot.value_reached or at < hot.clock:
+        onboarding = account.change_dossier().onboarding
+        onboarding.value_at = at if onboarding.value_at < 0 else min(onboarding.value_at, at)
+    hot.value_reached = True

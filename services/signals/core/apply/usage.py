@@ -5,7 +5,7 @@ from __future__ import annotations
 from schemas.envelope import Event
 from schemas.events.usage import FeatureUsed, LoggedIn, PageViewed, ValueReached
 from services.signals.core.activity import EARLY_US, KEPT_VIEWS
-from services.signals.core.apply.handler import Handler, Records
+from services.signals.core.apply.handler import Handler, Records, note_value
 from services.signals.core.days import DAY_US
 from services.signals.core.signal import Fact
 from services.signals.core.state import Account
@@ -100,7 +100,7 @@ def error_seen(account: Account, event: Event, at: int, records: Records) -> int
 def value_reached(account: Account, event: Event, at: int, records: Records) -> int:
     """Value was reached at least once."""
     data: ValueReached = event.data
-    account.hot.value_reached = True
+    note_value(account, at)
     return _used(account, data.user, at, records) | Fact.VALUE
 
 
