@@ -65,14 +65,16 @@ SELECT i.place - 1 FROM unnest($1::text[], $2::timestamptz[], $3::bytea[]) WITH 
 JOIN timeline t ON t.account_id = i.account_id AND t.time = i.time AND t.entry = i.entry
 """
 
-WRITE_COMPONENTS = """
-INSERT INTO health_components AS h (account_id, as_of, scores)
-SELECT account_id, as_of, jsonb_object(string_to_array(names, $5), string_to_array(scores, $5))
-FROM unnest($1::text[], $2::timestamptz[], $3::text[], $4::text[]) AS i(account_id, as_of, names, scores)
-ON CONFLICT (account_id) DO UPDATE SET as_of = excluded.as_of, scores = excluded.scores
+WRITE_LATEST_SCORES = """
+INSERT INTO latest_scores AS h (account_id, as_of, score, band, components)
+SELECT account_id, as_of, score, band, jsonb_object(string_to_array(names, $7), string_to_array(scores, $7))
+FROM unnest($1::text[], $2::timestamptz[], $3::float8[], $4::text[], $5::text[], $6::text[])
+  AS i(account_id, as_of, score, band, names, scores)
+ON CONFLICT (account_id) DO UPDATE SET
+  as_of = excluded.as_of, score = excluded.score, band = excluded.band, components = excluded.components
 """
 
-FORGET_COMPONENTS = "DELETE FROM health_components WHERE account_id = ANY($1)"
+FORGET_LATEST_SCORES = "DELETE FROM latest_scores WHERE account_id = ANY($1)"
 SEPARATOR: Final = "\x1f"
 
 
@@ -136,14 +138,16 @@ async def _write_marks(connection: Any, events: Iterable[Sequence[Any]]) -> None
         )
 
 
-async def write_components(connection: Any, records: Iterable[Health]) -> None:
-    """Keep the components' scores of the latest health records. `records` are those that are not older than what is held."""
-    rows = [(h, {c.name: c.score for c in h.components if c.score is not None}) for h in records if h.components]
+async def write_latest_scores(connection: Any, records: Iterable[Health]) -> None:
+    """Keep the scores of the latest health records. `records` are those that are not older than what is held."""
+    rows = [(h, {c.name: c.score for c in h.components if c.score is not None}) for h in records]
     if rows:
         await connection.execute(
-            WRITE_COMPONENTS,
+            WRITE_LATEST_SCORES,
             [health.account_id for health, _ in rows],
             [health.as_of for health, _ in rows],
+            [health.score for health, _ in rows],
+            [health.band for health, _ in rows],
             [SEPARATOR.join(scores) for _, scores in rows],
             [SEPARATOR.join(map(str, scores.values())) for _, scores in rows],
             SEPARATOR,

@@ -99,11 +99,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_account_marks_time", "account_marks", ["kind", "time"], unique=False)
     op.create_table(
-        "health_components",
+        "latest_scores",
         sa.Column("account_id", KEY, nullable=False),
         sa.Column("as_of", INSTANT, nullable=False),
-        sa.Column("scores", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_health_components")),
+        sa.Column("score", sa.Double(), nullable=True),
+        sa.Column("band", sa.Text(), nullable=True),
+        sa.Column("components", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_latest_scores")),
     )
     op.create_table(
         "facts_due",
@@ -125,7 +127,7 @@ def downgrade() -> None:
     op.drop_index("ix_episodes_cleared", table_name="episodes")
     op.drop_index("ix_timeline_contract", table_name="timeline")
     for table in (
-        *("facts_due", "health_components", "account_marks", "term_ends"),
+        *("facts_due", "latest_scores", "account_marks", "term_ends"),
         *("revenue_movements", "subscription_spans", "account_spans"),
     ):
         op.drop_table(table)
