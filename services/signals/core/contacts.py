@@ -11,13 +11,19 @@ MAX_CONTACTS: Final = 500
 
 
 class Person(Struct, array_like=True):
-    """A contact. `roles_at` and `gone_at` are the event times that set the roles and whether the person has left."""
+    """A contact. `roles_at`, `gone_at` and `email_at` are the event times that set what stands before them."""
 
     name: str | None = None
     roles: list[str] = []
     roles_at: int = -1
     gone: bool = False
     gone_at: int = -1
+    email: str = ""
+    email_at: int = -1
+
+    def reads_mail_as(self, who: str, user: str) -> bool:
+        """Whether mail to `user` goes to this contact, whose id is `who`: the same id, or the same address in any case."""
+        return user == who or (bool(self.email) and user.casefold() == self.email.casefold())
 
 
 class LostRole(Struct, array_like=True):
@@ -45,6 +51,7 @@ class Contacts(Struct, array_like=True):
         event_id: str,
         *,
         name: str | None = None,
+        email: str | None = None,
         roles: list[str] | None = None,
         gone: bool | None = None,
     ) -> None:
@@ -53,6 +60,8 @@ class Contacts(Struct, array_like=True):
         person = self.people.setdefault(who, Person())
         if name is not None:
             person.name = name
+        if email is not None and at >= person.email_at:
+            person.email, person.email_at = email, at
         if roles is not None and at >= person.roles_at:
             person.roles, person.roles_at = list(dict.fromkeys(roles)), at
         if gone is not None and at >= person.gone_at:

@@ -11,6 +11,7 @@ from msgspec import UNSET, Struct
 from schemas.envelope import Event
 from schemas.events.accounts import AccountUpdated, Commitment, Contact, Goal, Milestone, Renewed
 from services.signals.core import onboarding
+from services.signals.core.advocacy import Moved
 from services.signals.core.apply.handler import Handler, Records, known, note_value
 from services.signals.core.contacts import MAX_CONTACTS
 from services.signals.core.days import day_of_date
@@ -47,8 +48,19 @@ def contact_changed(account: Account, event: Event, at: int, records: Records) -
         return 0
     gone = True if data.moved_to is not None else (None if data.roles is None else False)
     roles: list[str] | None = None if data.roles is None else [*data.roles]
-    contacts.change(data.contact_id, at, event.id, name=data.name, roles=roles, gone=gone)
+    _note_move(account, data, at, event.id)
+    contacts.change(data.contact_id, at, event.id, name=data.name, email=data.email, roles=roles, gone=gone)
     return Fact.CONTACTS
+
+
+def _note_move(account: Account, data: Contact, at: int, event_id: str) -> None:
+    """Keep where a champion went. Who held the role when last heard of is one, though he left before it was known where to."""
+    person = account.hot.contacts.people.get(data.contact_id)
+    roles = {*(data.roles or ()), *(() if person is None else person.roles)}
+    if data.moved_to is not None and "champion" in roles:
+        name = data.name or (None if person is None else person.name) or data.contact_id
+        moved = Moved(name, data.moved_to, at, event_id)
+        account.change_dossier().engagement.advocacy.move(data.contact_id, moved)
 
 
 def contact_left(account: Account, event: Event, at: int, records: Records) -> int:
@@ -57,6 +69,7 @@ def contact_left(account: Account, event: Event, at: int, records: Records) -> i
     if data.contact_id not in account.hot.contacts.people:
         account.hot.unknown_entities += 1
         return 0
+    _note_move(account, data, at, event.id)
     account.hot.contacts.change(data.contact_id, at, event.id, name=data.name, gone=True)
     return Fact.CONTACTS
 
