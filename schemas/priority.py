@@ -41,6 +41,9 @@ CONFIDENCE_NARROW: Final = Decimal("0.5")
 COMPOSITE_FAMILY: Final = "critical"
 SEVERAL_FAMILIES: Final = 3
 
+NEAR: Final = 2
+"""The precedence from which on an account is among the first."""
+
 HUNDREDTH: Final = Decimal("0.01")
 LONGEST_NUMBER: Final = 40
 
@@ -203,9 +206,9 @@ def has_price_step(about: Situation, today: dt.date) -> bool:
 
 
 def precedence(about: Situation, today: dt.date) -> int:
-    """2 for an account that renews in this quarter or is under a year old, and 1 more where its price will rise."""
+    """`NEAR` for an account that renews in this quarter or is under a year old, and 1 more where its price will rise."""
     near = renewal(about, today).factor == RENEWAL_THIS_QUARTER or tenure(about, today).factor > NEUTRAL
-    return 2 * near + has_price_step(about, today)
+    return NEAR * near + has_price_step(about, today)
 
 
 def quarter_start(day: dt.date) -> dt.date:

@@ -17,20 +17,25 @@ from sqlalchemy import (
     Boolean,
     Date,
     DateTime,
+    Double,
     Index,
     Integer,
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     Text,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 KEY_CHARACTERS = 256
 """Most characters of a filter value (a person's or an account's name) that are kept in an indexed column."""
+
+CONTRACT_TYPES = "type IN ('account.updated', 'account.renewed', 'account.churned', 'account.subscription_changed')"
+"""Which entries of the timeline say what an account is and pays. Written so, a query finds them in their index."""
 
 Key = Text(collation="C")
 Instant = DateTime(timezone=True)
@@ -106,6 +111,41 @@ class UsageDay(Base):
     core: Mapped[int] = mapped_column(BigInteger)
 
 
+class HealthDay(Base):
+    """The score of one account as one UTC day ended. A day on which nothing could be scored has a null score."""
+
+    __tablename__ = "health_days"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    score: Mapped[float | None] = mapped_column(Double)
+    band: Mapped[str | None] = mapped_column(Text)
+    coverage: Mapped[float] = mapped_column(Double)
+
+
+class Standing(Base):
+    """What the latest health record says of an account beside others: made by the recorder, on the record's day.
+
+    `weight` is the account's part of every rank, `precedence` its place in lists that put some accounts first
+    (`schemas.priority`). A churned account stands in no cohort. `untried` is null where it is not known.
+    """
+
+    __tablename__ = "standings"
+    __table_args__ = (
+        Index("ix_standings_weight", "weight", "account_id"),
+        Index("ix_standings_cohort", "cohort"),
+        Index("ix_standings_untried", "untried", postgresql_using="gin"),
+    )
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    weight: Mapped[Decimal] = mapped_column(Numeric)
+    precedence: Mapped[int] = mapped_column(SmallInteger)
+    renewal: Mapped[dt.date | None] = mapped_column(Date, comment="renewal date, else the contract's end")
+    cohort: Mapped[dt.date | None] = mapped_column(Date, comment="first day of the quarter of the signature")
+    score: Mapped[float | None] = mapped_column(Double)
+    untried: Mapped[list[str] | None] = mapped_column(ARRAY(Text), comment="released features it has not used")
+
+
 class Episode(Base):
     """One signal from its raise to its clear, as the engine says: the last of its transitions, reconciled with health.
 
@@ -138,6 +178,7 @@ class Episode(Base):
             postgresql_where=text("cleared_at IS NULL"),
         ),
         Index("ix_episodes_csm", "csm", "opened_at", "episode_id"),
+        Index("ix_episodes_cleared", "cleared_at"),
     )
 
     episode_id: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -161,6 +202,44 @@ class Episode(Base):
     recorded_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
 
 
+class QueueEntry(Base):
+    """An open episode in the order of work. Made by the recorder from the episode, its account and what else is open.
+
+    Signals of the portfolio have none: no account is theirs.
+    """
+
+    __tablename__ = "queue_entries"
+    __table_args__ = (
+        Index("ix_queue_rank", "rank", "account_id", "episode_id"),
+        Index("ix_queue_csm", "csm", "rank", "account_id", "episode_id"),
+        Index("ix_queue_signal", "signal", "rank", "account_id", "episode_id"),
+        Index("ix_queue_account", "account_id", "rank", "episode_id"),
+        Index("ix_queue_renewal", "renewal"),
+    )
+
+    episode_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    account_id: Mapped[str] = mapped_column(Key)
+    rank: Mapped[Decimal] = mapped_column(Numeric)
+    precedence: Mapped[int] = mapped_column(SmallInteger)
+    signal: Mapped[str] = mapped_column(Key)
+    family: Mapped[str] = mapped_column(Key)
+    kind: Mapped[str] = mapped_column(Text)
+    severity: Mapped[str] = mapped_column(Text)
+    tier: Mapped[str | None] = mapped_column(Key)
+    csm: Mapped[str | None] = mapped_column(Key)
+    renewal: Mapped[dt.date | None] = mapped_column(Date)
+
+
+class Release(Base):
+    """A feature that was released to every account."""
+
+    __tablename__ = "releases"
+
+    feature: Mapped[str] = mapped_column(Key, primary_key=True)
+    released_at: Mapped[dt.datetime] = mapped_column(Instant, comment="the latest, where it was released again")
+    advanced: Mapped[bool] = mapped_column(Boolean)
+
+
 class Transition(Base):
     """One change of an episode. The record's own text is kept, so that a repeat can be told from a contradiction."""
 
@@ -178,6 +257,10 @@ class TimelineEntry(Base):
     """One event of an account that a person would want to read. `entry` is a digest of the event's source and id."""
 
     __tablename__ = "timeline"
+    __table_args__ = (
+        # What revenue is derived from: few among many.
+        Index("ix_timeline_contract", "account_id", postgresql_where=text(CONTRACT_TYPES)),
+    )
 
     account_id: Mapped[str] = mapped_column(Key, primary_key=True)
     time: Mapped[dt.datetime] = mapped_column(Instant, primary_key=True)
@@ -187,6 +270,118 @@ class TimelineEntry(Base):
     event_id: Mapped[str] = mapped_column(Text)
     appended_at: Mapped[dt.datetime] = mapped_column(Instant, comment="when the record came to its topic")
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class AccountSpan(Base):
+    """How an account stood from `since` until `until` (null: until now): the profile it is grouped by, and its revenue.
+
+    Derived by the recorder from the account's history, by event time, and derived anew whenever that changes. Instants
+    are half open. `mrr` is 0 while churned and null while nobody stated any.
+    """
+
+    __tablename__ = "account_spans"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    since: Mapped[dt.datetime] = mapped_column(Instant, primary_key=True)
+    until: Mapped[dt.datetime | None] = mapped_column(Instant)
+    name: Mapped[str | None] = mapped_column(Text)
+    tier: Mapped[str | None] = mapped_column(Key)
+    csm: Mapped[str | None] = mapped_column(Key)
+    industry: Mapped[str | None] = mapped_column(Key)
+    size: Mapped[str | None] = mapped_column(Key)
+    region: Mapped[str | None] = mapped_column(Key)
+    plan: Mapped[str | None] = mapped_column(Key)
+    partner: Mapped[str | None] = mapped_column(Key)
+    use_case: Mapped[str | None] = mapped_column(Key)
+    currency: Mapped[str] = mapped_column(Text, comment="XXX where none is stated")
+    mrr: Mapped[Decimal | None] = mapped_column(Numeric)
+    signed: Mapped[dt.date] = mapped_column(Date, comment="start of the contract, else day of the first fact")
+    renewal_date: Mapped[dt.date | None] = mapped_column(Date, comment="renewal date, else the contract's end")
+    churned: Mapped[bool] = mapped_column(Boolean)
+    churn_reason: Mapped[str | None] = mapped_column(Text)
+    avoidable: Mapped[bool | None] = mapped_column(Boolean)
+
+
+class SubscriptionSpan(Base):
+    """What one subscription of an account brought from `since` until `until`. `renewal`: it began with a renewal."""
+
+    __tablename__ = "subscription_spans"
+    __table_args__ = (Index("ix_subscription_spans_renewal", "since", "account_id", postgresql_where=text("renewal")),)
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    subscription_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    since: Mapped[dt.datetime] = mapped_column(Instant, primary_key=True)
+    until: Mapped[dt.datetime | None] = mapped_column(Instant)
+    product: Mapped[str] = mapped_column(Key)
+    mrr: Mapped[Decimal] = mapped_column(Numeric)
+    discount: Mapped[Decimal | None] = mapped_column(Numeric, comment="percentage points")
+    renewal: Mapped[bool] = mapped_column(Boolean)
+
+
+class RevenueMovement(Base):
+    """One change of an account's MRR. What an account's movements sum to is its MRR, in each currency."""
+
+    __tablename__ = "revenue_movements"
+    __table_args__ = (Index("ix_revenue_movements_time", "time"),)
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True)
+    time: Mapped[dt.datetime] = mapped_column(Instant)
+    kind: Mapped[str] = mapped_column(Text, comment="new add_on renewal upsell downsell cancelled archive")
+    currency: Mapped[str] = mapped_column(Text)
+    amount: Mapped[Decimal] = mapped_column(Numeric)
+
+
+class TermEnd(Base):
+    """How a contract term of an account ended: renewed or churned, when that was due and when it was decided."""
+
+    __tablename__ = "term_ends"
+    __table_args__ = (Index("ix_term_ends_due", "due"), Index("ix_term_ends_decided", "decided_at"))
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    term: Mapped[int] = mapped_column(Integer, primary_key=True, comment="1 is the first")
+    due: Mapped[dt.date] = mapped_column(Date, comment="day of the decision where no date was known")
+    decided_at: Mapped[dt.datetime] = mapped_column(Instant)
+    renewed: Mapped[bool] = mapped_column(Boolean)
+    currency: Mapped[str] = mapped_column(Text)
+    mrr_before: Mapped[Decimal | None] = mapped_column(Numeric)
+    mrr_after: Mapped[Decimal | None] = mapped_column(Numeric)
+
+
+class AccountMark(Base):
+    """Something that an account did and is counted by: value reached, a reference given, a feature asked for.
+
+    Once per `name`, at its earliest time.
+    """
+
+    __tablename__ = "account_marks"
+    __table_args__ = (Index("ix_account_marks_time", "kind", "time"),)
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    kind: Mapped[str] = mapped_column(Key, primary_key=True, comment="value reference review referral feature_request")
+    name: Mapped[str] = mapped_column(Key, primary_key=True, comment="ticket id, digest of an event, or empty")
+    time: Mapped[dt.datetime] = mapped_column(Instant)
+    topic: Mapped[str | None] = mapped_column(Text)
+
+
+class LatestScore(Base):
+    """The score of the latest health record, and those of its components by name without the missing ones."""
+
+    __tablename__ = "latest_scores"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    as_of: Mapped[dt.datetime] = mapped_column(Instant)
+    score: Mapped[float | None] = mapped_column(Double)
+    band: Mapped[str | None] = mapped_column(Text)
+    components: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+
+class FactsDue(Base):
+    """An account whose spans, movements and marks have yet to be derived from the history that is recorded."""
+
+    __tablename__ = "facts_due"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
 
 
 class Erasure(Base):

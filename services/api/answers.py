@@ -84,7 +84,10 @@ class AccountBrief(BaseModel):
 
 
 class Signal(BaseModel):
-    """One signal from its raise to its clear. `reason`, `evidence` and `action` are those of its last change."""
+    """One signal from its raise to its clear. `reason`, `evidence` and `action` are those of its last change.
+
+    `about` is the topic, product, feature or promise that it is about, where there can be several at once.
+    """
 
     episode_id: str
     account: AccountBrief
@@ -94,6 +97,7 @@ class Signal(BaseModel):
     severity: Literal["info", "warning", "critical"]
     scope: Literal["account", "user", "campaign", "portfolio"]
     user: str | None
+    about: str | None
     status: Literal["open", "cleared"]
     pages: bool
     historical: bool
@@ -260,6 +264,7 @@ def signal_item(found: SignalRecord) -> dict[str, Any]:
         "severity": row.severity,
         "scope": row.scope,
         "user": row.user,
+        "about": found.last.about,
         "status": "open" if row.cleared_at is None else "cleared",
         "pages": row.pages,
         "historical": row.historical,

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.auth import Keys
 from services.api.database import Readiness
-from services.api.endpoints import accounts, catalogue, signals, status
+from services.api.endpoints import accounts, brief, catalogue, coverage, queue, signals, status, views
 from services.api.openapi import describe
 from services.api.paths import canonical
 from services.common import keys, metrics, problems
@@ -43,8 +43,8 @@ def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
     app.state.engine = engine
     app.state.readiness = readiness
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
-    for router in (status.router, accounts.router, signals.router, catalogue.router):
-        app.include_router(router)
+    for resource in (status, accounts, coverage, brief, signals, queue, views, catalogue):
+        app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _routing)

@@ -68,6 +68,15 @@ class ByInstant(Place, frozen=True):
     account_id: Id
 
 
+class ByRank(Place, frozen=True):
+    """In the queue, highest rank first. `precedence` is 0 in orders that do not begin with it."""
+
+    precedence: Annotated[int, Meta(ge=0, le=9)]
+    rank: Annotated[Decimal, Meta()]
+    account_id: Id
+    episode_id: Id
+
+
 def encode(place: Place) -> str:
     """The cursor of a place."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()

@@ -104,6 +104,34 @@ class TimelineFilter(Page):
     until: Annotated[Instant | None, Field(None, description="happened before")]
 
 
+class RenewalWindow(Page):
+    """A list of accounts that may be narrowed to somebody's, to a tier's, or to renewals between two days."""
+
+    tier: Annotated[Tier | None, Field(None, description="only accounts of this tier")]
+    csm: Annotated[Text | None, Field(None, description="only accounts of this customer success manager")]
+    renewal_from: Annotated[Day | None, Field(None, description="renews on this day or later")]
+    renewal_to: Annotated[Day | None, Field(None, description="renews on this day or earlier")]
+
+
+class QueueFilter(RenewalWindow):
+    """Which open signals, in the order of work."""
+
+    by: Annotated[
+        Literal["account", "signal"],
+        Field("account", description="each account once with its open signals, or each open signal by itself"),
+    ]
+    kind: Annotated[Kind | None, Field(None)]
+    severity: Annotated[Severity | None, Field(None)]
+    family: Annotated[Word | None, Field(None, description="first part of the signal id, such as usage")]
+    signal: Annotated[Word | None, Field(None, description="signal id, such as usage.decline")]
+
+
+class ViewFilter(RenewalWindow):
+    """Which part of a saved view."""
+
+    feature: Annotated[Text | None, Field(None, description="only of newest-feature-untried: this feature instead")]
+
+
 class UsageRange(Parameters):
     """Which days, both included. Without `to`: up to the day that the account's numbers are of; without `from`: 92 days."""
 

@@ -23,6 +23,7 @@ from schemas.db.tables import (
     Account,
     AccountHealth,
     Episode,
+    QueueEntry,
     TimelineEntry,
     Transition,
     UsageDay,
@@ -49,6 +50,7 @@ class HealthPart(Struct):
     band: str | None = None
     coverage: float = 0.0
     first_event_at: dt.datetime | None = None
+    inputs_seen: list[str] = []
 
 
 class AccountRecord(Struct):
@@ -74,6 +76,7 @@ class SignalData(Struct):
     evidence: Raw
     action: Raw
     account: dict[str, Any]
+    about: str | None = None
 
 
 class SignalDocument(Struct):
@@ -190,6 +193,12 @@ async def account(connection: AsyncConnection, account_id: str) -> AccountRecord
     return None if row is None else _account(row)
 
 
+async def accounts_by_id(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, AccountRecord]:
+    """These accounts, without those that are not recorded."""
+    rows = await connection.execute(_accounts().where(Account.account_id.in_(account_ids)))
+    return {row.account_id: _account(row) for row in rows}
+
+
 async def health(connection: AsyncConnection, account_id: str) -> str | None:
     """The latest health record of an account as JSON text, or None."""
     statement = select(cast(AccountHealth.body, SqlText)).where(AccountHealth.account_id == account_id)
@@ -246,6 +255,17 @@ async def timeline(
         end = rows[wanted.limit - 1]
         cursor = cursors.encode(cursors.ByTime("timeline", end.time, end.entry.hex()))
     return rows[: wanted.limit], cursor
+
+
+async def newest_events(connection: AsyncConnection, account_id: str, types: Sequence[str], most: int) -> list[Found]:
+    """The newest events of these types, newest first: time, type, data (JSON text)."""
+    statement = (
+        select(TimelineEntry.time, TimelineEntry.type, cast(TimelineEntry.data, SqlText).label("data"))
+        .where(TimelineEntry.account_id == account_id, TimelineEntry.type.in_(types))
+        .order_by(TimelineEntry.time.desc(), TimelineEntry.entry.desc())
+        .limit(most)
+    )
+    return list(await connection.execute(statement))
 
 
 def _even(digits: str) -> str:
@@ -341,6 +361,34 @@ async def signal(connection: AsyncConnection, episode_id: str) -> SignalRecord |
     """One episode, or None."""
     row = (await connection.execute(_signals().where(Episode.episode_id == episode_id))).one_or_none()
     return None if row is None else _signal(row)
+
+
+async def ranked_signals(
+    connection: AsyncConnection, account_ids: Sequence[str], most: int
+) -> list[tuple[SignalRecord, Decimal]]:
+    """The open signals of each of these accounts with their ranks, highest rank first, at most so many of each."""
+    place = func.row_number().over(
+        partition_by=QueueEntry.account_id, order_by=(QueueEntry.rank.desc(), QueueEntry.episode_id.desc())
+    )
+    ranked = (
+        select(QueueEntry.episode_id, QueueEntry.rank, place.label("place"))
+        .where(QueueEntry.account_id.in_(account_ids))
+        .subquery()
+    )
+    statement = (
+        _signals()
+        .add_columns(ranked.c.rank)
+        .join(ranked, ranked.c.episode_id == Episode.episode_id)
+        .where(ranked.c.place <= most)
+        .order_by(ranked.c.rank.desc(), Episode.episode_id.desc())
+    )
+    return [(_signal(row), row.rank) for row in await connection.execute(statement)]
+
+
+async def signals_by_id(connection: AsyncConnection, episode_ids: Sequence[str]) -> dict[str, SignalRecord]:
+    """These episodes, by their ids."""
+    rows = await connection.execute(_signals().where(Episode.episode_id.in_(episode_ids)))
+    return {row.episode_id: _signal(row) for row in rows}
 
 
 async def transitions(connection: AsyncConnection, episode_id: str) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from services.api import answers, queries
+from services.api import answers, queries, queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
@@ -27,6 +28,8 @@ router = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depen
 
 AccountId = Annotated[str, Path(description="account id, percent-encoded: a slash in it is %2F")]
 SHOWN_DAYS = 92
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def unknown(account_id: str) -> Problem:
@@ -56,13 +59,19 @@ async def get_account(request: Request, account_id: AccountId, parameters: Annot
 
 
 @router.get(f"/{{account_id:{SEGMENT}}}/health", responses={200: {"content": {"application/json": {}}}})
-async def get_health(request: Request, account_id: AccountId, parameters: Annotated[Parameters, Query()]) -> Response:
-    """The latest health record, as it was published, without its usage days."""
+async def get_health(request: Request, account_id: AccountId, wanted: Annotated[UsageRange, Query()]) -> Response:
+    """The latest health record as it was published, with scores by day (92 unless asked otherwise) and its cohort."""
     async with Connection(request) as connection:
-        found = await queries.health(connection, account_id)
-    if found is None:
-        raise unknown(account_id)
-    return Response(found, media_type="application/json")
+        found = await queries.account(connection, account_id)
+        if found is None:
+            raise unknown(account_id)
+        first, last = _days(wanted, found.health.as_of.date())
+        scores = await queue_queries.scores(connection, account_id, first, last)
+        cohort = await queue_queries.cohort(connection, account_id)
+    record = _members(found.body)
+    record.pop("score_days", None)
+    history = [dict(row._mapping) for row in scores]
+    return answer(record | {"history": history, "cohort": queue_answers.cohort_place(cohort)})
 
 
 @router.get(f"/{{account_id:{SEGMENT}}}/signals", responses={200: {"model": answers.SignalPage}})
@@ -94,12 +103,18 @@ async def get_usage(request: Request, account_id: AccountId, wanted: Annotated[U
         found = await queries.account(connection, account_id)
         if found is None:
             raise unknown(account_id)
-        last = wanted.to or found.health.as_of.date()
-        first = wanted.from_ or last - min(dt.timedelta(days=SHOWN_DAYS - 1), last - dt.date.min)
-        if first > last:
-            raise bad_parameter(FieldError("from", f"{first} is after the last day, {last}"))
-        if (last - first).days >= DAYS_MOST:
-            raise bad_parameter(FieldError("from", f"{DAYS_MOST} days at most; the last day is {last}"))
+        first, last = _days(wanted, found.health.as_of.date())
         rows = await queries.usage(connection, account_id, first, last)
     items = answers.usage_items(rows, first, last)
     return answer({"account_id": account_id, "items": items, "next_cursor": None})
+
+
+def _days(wanted: UsageRange, today: dt.date) -> tuple[dt.date, dt.date]:
+    """The first and last day that are asked for. Raises a 400 problem."""
+    last = wanted.to or today
+    first = wanted.from_ or last - min(dt.timedelta(days=SHOWN_DAYS - 1), last - dt.date.min)
+    if first > last:
+        raise bad_parameter(FieldError("from", f"{first} is after the last day, {last}"))
+    if (last - first).days >= DAYS_MOST:
+        raise bad_parameter(FieldError("from", f"{DAYS_MOST} days at most; the last day is {last}"))
+    return first, last

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from schemas.health import UsageDay
+from schemas.health import ScoreDay, UsageDay
 from services.signals.recorder.records import (
     ERASED,
     ErasedRow,
@@ -16,6 +16,7 @@ from services.signals.recorder.records import (
     EventRow,
     HealthRow,
     RefusedRow,
+    ReleaseRow,
     SignalRow,
     TimelineRow,
     TransitionRow,
@@ -26,13 +27,14 @@ class Signals(Struct):
     """What one batch of the signal topics and `health` comes to.
 
     `transitions` by episode and ordinal. `erased_episodes` were ended because their account was erased. `health` is the
-    last record of each account, `days` the usage of all of them, both after the account's last erasure in the batch.
+    last record of each account, `days` and `scores` those of all of them, after the account's last erasure in the batch.
     """
 
     transitions: dict[tuple[str, int], TransitionRow] = {}
     erased_episodes: set[str] = set()
     health: dict[str, HealthRow] = {}
     days: dict[str, dict[dt.date, UsageDay]] = {}
+    scores: dict[str, dict[dt.date, ScoreDay]] = {}
     erased: dict[str, ErasedRow] = {}
     refused: list[RefusedRow] = []
 
@@ -62,10 +64,13 @@ def fold_signals(rows: Iterable[SignalRow]) -> Signals:
                     batch.health[health.account_id] = row
                     days = batch.days.setdefault(health.account_id, {})
                     days.update((day.day, day) for day in health.usage_days)
+                    scores = batch.scores.setdefault(health.account_id, {})
+                    scores.update((day.day, day) for day in health.score_days)
             case ErasedRow(account_id=account_id):
                 batch.erased[account_id] = row
                 batch.health.pop(account_id, None)
                 batch.days.pop(account_id, None)
+                batch.scores.pop(account_id, None)
             case RefusedRow():
                 batch.refused.append(row)
     for place in [place for place in batch.transitions if place[0] in batch.erased_episodes]:
@@ -89,10 +94,11 @@ def contradiction(row: TransitionRow) -> RefusedRow:
 
 
 class Events(Struct):
-    """What one batch of the input topics adds to accounts' histories."""
+    """What one batch of the input topics adds to accounts' histories, and the latest release of each feature."""
 
     entries: dict[tuple[str, dt.datetime, bytes], TimelineRow] = {}
     erasures: dict[str, ErasureRow] = {}
+    releases: dict[str, ReleaseRow] = {}
 
 
 def fold_events(rows: Iterable[EventRow]) -> Events:
@@ -101,6 +107,11 @@ def fold_events(rows: Iterable[EventRow]) -> Events:
     for row in rows:
         if isinstance(row, TimelineRow):
             batch.entries.setdefault((row.account_id, row.time, row.entry), row)
+            continue
+        if isinstance(row, ReleaseRow):
+            before = batch.releases.get(row.feature)
+            if before is None or row.released_at > before.released_at:
+                batch.releases[row.feature] = row
             continue
         held = batch.erasures.get(row.account_id)
         if held is not None:

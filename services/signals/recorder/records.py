@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct
 from schemas.codec import Refusal, decode
 from schemas.db.tables import KEY_CHARACTERS
 from schemas.envelope import EPOCH
-from schemas.events import INPUT_TOPICS, usage
+from schemas.events import INPUT_TOPICS, accounts, usage
 from schemas.health import HEALTH_TOPIC, Health
 from schemas.signals import OPPORTUNITY_TOPIC, RISK_TOPIC, Transition, topic_of
 from services.common.words import words
@@ -24,9 +24,11 @@ TIMELINE_TOPICS: Final = INPUT_TOPICS
 
 FUTURE: Final = dt.timedelta(hours=24)
 VALUE_REACHED: Final = b"usage.value_reached"
+RELEASED: Final = b"feature.released"
 # What is read by the hundred says something as a number, not as a line in an account's history.
 NOT_IN_TIMELINE: Final = frozenset({"mail.opened", "mail.clicked", "community.active"})
 ERASED: Final = "erased"
+SEPARATOR: Final = "\x1f"
 LONGEST_DECIMAL: Final = 32
 
 
@@ -55,7 +57,7 @@ class TransitionRow(Struct, frozen=True):
 
 
 class HealthRow(Struct, frozen=True):
-    """One health record. `body` is the record without its usage days."""
+    """One health record. `body` is the record without what it says of single days."""
 
     record: Any
     health: Health
@@ -99,6 +101,14 @@ class ErasureRow(Struct, frozen=True):
     appended_at: dt.datetime
 
 
+class ReleaseRow(Struct, frozen=True):
+    """A feature was released to every account."""
+
+    feature: str
+    released_at: dt.datetime
+    advanced: bool
+
+
 class AccountRow(Struct, frozen=True):
     """What an account is listed, filtered and sorted by."""
 
@@ -119,7 +129,7 @@ class _Data(Struct):
 
 
 SignalRow = TransitionRow | HealthRow | ErasedRow | RefusedRow
-EventRow = TimelineRow | ErasureRow
+EventRow = TimelineRow | ErasureRow | ReleaseRow
 
 _transition: Final = msgspec.json.Decoder(Transition).decode
 _health: Final = msgspec.json.Decoder(Health).decode
@@ -165,7 +175,7 @@ def _health_row(record: Record, account_id: str) -> HealthRow | ErasedRow | Refu
     health = _health(record.value)
     if health.account_id != account_id:
         return RefusedRow(record, "undecodable", "account_id: must be the account id that the record's key is")
-    body = _encode(msgspec.structs.replace(health, usage_days=[])).decode()
+    body = _encode(msgspec.structs.replace(health, usage_days=[], score_days=[])).decode()
     return HealthRow(record, health, body)
 
 
@@ -175,11 +185,17 @@ def event_row(record: Record) -> EventRow | None:
     Refused events are not repeated here: they are in the dead letters. Never raises.
     """
     value = record.value
-    # Usage is the bulk of everything and only one of its types belongs here: look before decoding.
-    if value is None or record.key is None or (record.topic == usage.TOPIC and VALUE_REACHED not in value):
+    # Usage and ticks are the bulk of everything and few of them belong here: look before decoding.
+    if value is None or (record.topic == usage.TOPIC and VALUE_REACHED not in value):
+        return None
+    if record.key is None and (record.topic != accounts.TOPIC or RELEASED not in value):
         return None
     event = decode(record.topic, record.key, value)
-    if isinstance(event, Refusal) or event.subject is None or event.time > not_after(record):
+    if isinstance(event, Refusal) or event.time > not_after(record):
+        return None
+    if isinstance(event.data, accounts.FeatureReleased):
+        return ReleaseRow(feature_key(event.data.feature), event.time, event.data.advanced)
+    if event.subject is None:
         return None
     if event.type == "account.erased":
         return ErasureRow(event.subject, event.time, appended_at(record))
@@ -237,6 +253,11 @@ def account_row(health: Health) -> AccountRow:
 def printable(text: str) -> str:
     """The text with U+0000, which PostgreSQL cannot hold, replaced."""
     return text.replace("\x00", "\ufffd")
+
+
+def feature_key(name: str) -> str:
+    """A feature's name as it is kept in an index; the separator of lists of them cannot be part of it."""
+    return printable(name).replace(SEPARATOR, " ")[:KEY_CHARACTERS]
 
 
 def key_text(value: object) -> str | None:

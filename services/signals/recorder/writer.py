@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from schemas.db.tables import KEY_CHARACTERS
+from services.signals.recorder import facts, standing
 from services.signals.recorder.fold import Events, Signals, contradiction
 from services.signals.recorder.records import RefusedRow, TransitionRow, account_row, key_text, printable, user_of
 
@@ -52,6 +53,7 @@ FORGET_ACCOUNTS = (
     "DELETE FROM accounts WHERE account_id = ANY($1)",
     "DELETE FROM account_health WHERE account_id = ANY($1)",
     "DELETE FROM usage_days WHERE account_id = ANY($1)",
+    facts.FORGET_LATEST_SCORES,
     """
     DELETE FROM recorder_refused
     WHERE key IN (SELECT convert_to(account_id, 'UTF8') FROM unnest($1::text[]) AS x(account_id))
@@ -59,6 +61,7 @@ FORGET_ACCOUNTS = (
 )
 
 FORGET_EPISODES = (
+    "DELETE FROM queue_entries WHERE episode_id = ANY($1)",
     "DELETE FROM transitions WHERE episode_id = ANY($1)",
     "DELETE FROM episodes WHERE episode_id = ANY($1)",
 )
@@ -185,7 +188,7 @@ async def write_signals(connection: Any, batch: Signals) -> Done:
         gone = list(batch.erased)
         for statement in FORGET_SIGNALS:
             await connection.execute(statement, gone, [row.until for row in batch.erased.values()])
-        for statement in FORGET_ACCOUNTS:
+        for statement in (*FORGET_ACCOUNTS, *standing.FORGET_ACCOUNTS):
             await connection.execute(statement, gone)
     if batch.erased_episodes:
         for statement in FORGET_EPISODES:
@@ -197,6 +200,8 @@ async def write_signals(connection: Any, batch: Signals) -> Done:
     if changed:
         for statement in RECONCILE:
             reconciled += len(await connection.fetch(statement, list(changed)))
+    if changed or batch.erased:
+        await standing.refresh_queue(connection, changed | batch.erased.keys())
     return Done(stale, reconciled)
 
 
@@ -281,6 +286,10 @@ async def _write_health(connection: Any, batch: Signals) -> list[str]:
     renamed = [account_id for (account_id,) in await connection.fetch(WRITE_ACCOUNTS, *columns)]
     if renamed:
         await connection.execute(FOLLOW_ACCOUNTS, renamed)
+    await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
+    await facts.write_latest_scores(connection, (batch.health[account_id].health for account_id in current))
+    scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
+    await standing.write_scores(connection, scores)
     days = [(account_id, day) for account_id in current for day in batch.days[account_id].values()]
     used = [(account_id, d.day, d.usage, d.core) for account_id, d in days if d.usage or d.core]
     if used:
@@ -317,6 +326,14 @@ ON CONFLICT DO NOTHING
 """
 
 
+WRITE_RELEASES = """
+INSERT INTO releases AS r (feature, released_at, advanced)
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bool[])
+ON CONFLICT (feature) DO UPDATE SET released_at = excluded.released_at, advanced = excluded.advanced
+WHERE excluded.released_at > r.released_at
+"""
+
+
 async def write_events(connection: Any, batch: Events) -> None:
     """Write one batch of the timeline, erasures first."""
     if batch.erasures:
@@ -325,6 +342,10 @@ async def write_events(connection: Any, batch: Events) -> None:
     if batch.entries:
         entries = [tuple(getattr(row, name) for name in row.__struct_fields__) for row in batch.entries.values()]
         await connection.execute(WRITE_TIMELINE, *_columns(entries, 8))
+    await facts.write_facts(connection, batch)
+    if batch.releases:
+        releases = [(row.feature, row.released_at, row.advanced) for row in batch.releases.values()]
+        await connection.execute(WRITE_RELEASES, *_columns(releases, 3))
 
 
 # --- every lane ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,120 @@
+"""What can be said of an account at all: of each signal, whether it is open, quiet, or blind. Pure.
+
+A signal whose inputs never came, or whose windows are not filled yet, says nothing: that is told, and never shown as fine.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+
+State = Literal["open", "quiet", "starved", "warming", "unknown", "churned"]
+STATES: Final[tuple[State, ...]] = ("open", "quiet", "starved", "warming", "unknown", "churned")
+
+PROFILE: Final = "profile."
+
+
+class Open(Struct):
+    """An open episode, as the health record lists it."""
+
+    episode_id: str
+    signal: str
+
+
+class Record(Struct):
+    """What of a health record this is judged by. No `inputs_seen`: the record is older than that list."""
+
+    account_id: str
+    as_of: dt.datetime
+    open_episodes: list[Open]
+    profile: dict[str, Any]
+    churned: bool = False
+    first_event_at: dt.datetime | None = None
+    inputs_seen: list[str] = []
+
+
+class SignalState(Struct):
+    """One signal of the catalogue for one account. `missing` where it is starved, `until` where it is warming."""
+
+    signal: str
+    title: str
+    kind: str
+    family: str
+    scope: str
+    state: State
+    missing: list[str]
+    until: dt.datetime | None
+    episodes: list[str]
+
+
+record_of: Final = msgspec.json.Decoder(Record).decode
+
+
+def coverage(record: Record, entries: Iterable[Mapping[str, Any]]) -> list[SignalState]:
+    """Every signal that can be about an account, in the catalogue's order."""
+    return [_state(record, entry) for entry in entries if entry["scope"] != "portfolio"]
+
+
+def summary(states: Iterable[SignalState]) -> dict[str, int]:
+    """How many signals there are in each state."""
+    counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    for entry in states:
+        counts[entry.state] += 1
+    return counts
+
+
+def _state(record: Record, entry: Mapping[str, Any]) -> SignalState:
+    open_now = [episode.episode_id for episode in record.open_episodes if episode.signal == entry["id"]]
+    missing = _missing(record, entry.get("needs") or ())
+    until = _warm_at(record, entry.get("warming_days") or 0)
+    state: State
+    if record.churned:
+        state = "churned"
+    elif open_now:
+        state = "open"
+    elif missing is None:
+        state = "unknown"
+    elif missing:
+        state = "starved"
+    elif until is not None and record.as_of < until:
+        state = "warming"
+    else:
+        state = "quiet"
+    return SignalState(
+        signal=entry["id"],
+        title=entry["title"],
+        kind=entry["kind"],
+        family=entry["family"],
+        scope=entry["scope"],
+        state=state,
+        missing=missing if state == "starved" and missing else [],
+        until=until if state == "warming" else None,
+        episodes=open_now,
+    )
+
+
+def _missing(record: Record, needs: Iterable[str]) -> list[str] | None:
+    """What is needed and not there; None where that cannot be told."""
+    seen = set(record.inputs_seen)
+    fields = [need for need in needs if need.startswith(PROFILE)]
+    events = [need for need in needs if not need.startswith(PROFILE)]
+    missing = [need for need in fields if not _given(record.profile.get(need.removeprefix(PROFILE)))]
+    # Whoever was heard of has sent something: an empty list was not written by an engine that keeps it.
+    if events and not seen:
+        return missing or None
+    return missing + [need for need in events if need not in seen]
+
+
+def _given(value: object) -> bool:
+    """Whether a member of the profile says anything. No seats are as good as unknown seats; `false` is an answer."""
+    return isinstance(value, bool) or bool(value)
+
+
+def _warm_at(record: Record, days: int) -> dt.datetime | None:
+    if not days:
+        return None
+    return (record.first_event_at or record.as_of) + dt.timedelta(days=days)

@@ -1,0 +1,102 @@
+"""`/v1/queue`: what is open, in the order in which to work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from schemas.priority import Judged, Part
+from services.api import priority, queries, queue_answers, queue_queries
+from services.api.answers import answer, page
+from services.api.auth import require
+from services.api.database import Connection
+from services.api.parameters import QueueFilter
+from services.api.queries import AccountRecord, SignalRecord
+from services.api.queue_queries import Place, Wanted
+
+router = APIRouter(prefix="/v1/queue", tags=["queue"], dependencies=[Depends(require("read"))])
+
+SIGNALS_SHOWN: Final = 20
+FEATURE_USED: Final = "usage.feature_used"
+
+
+@router.get("", responses={200: {"model": queue_answers.QueuePage}})
+async def get_queue(request: Request, wanted: Annotated[QueueFilter, Query()]) -> Response:
+    """Accounts with open signals, highest rank first, each once; or every open signal with `by=signal`."""
+    asked = Wanted(
+        signals=() if wanted.signal is None else (wanted.signal,),
+        kind=wanted.kind,
+        severity=wanted.severity,
+        family=wanted.family,
+        by_account=wanted.by == "account",
+    )
+    async with Connection(request) as connection:
+        found, cursor = await queue_queries.places(connection, asked, wanted, f"queue by {wanted.by}")
+        lines = await Lines.read(connection, [place.account_id for place in found])
+        tops = await queries.signals_by_id(connection, [place.episode_id for place in found])
+    alone = not asked.by_account
+    return answer(page([lines.place(place, tops[place.episode_id], alone=alone) for place in found], cursor))
+
+
+class Lines:
+    """What is shown of accounts in a list of work, read once for a page."""
+
+    def __init__(
+        self,
+        accounts: dict[str, AccountRecord],
+        counts: dict[str, dict[str, int]],
+        judged: dict[str, list[Judged]],
+        signals: dict[str, list[tuple[SignalRecord, Decimal]]],
+    ) -> None:
+        self._accounts = accounts
+        self._counts = counts
+        self._judged = judged
+        self.signals = signals
+
+    @classmethod
+    async def read(cls, connection: AsyncConnection, account_ids: Sequence[str]) -> Lines:
+        """Accounts with their highest `SIGNALS_SHOWN` open signals."""
+        ids = list(dict.fromkeys(account_ids))
+        signals: dict[str, list[tuple[SignalRecord, Decimal]]] = {account_id: [] for account_id in ids}
+        for signal, rank in await queries.ranked_signals(connection, ids, SIGNALS_SHOWN):
+            signals[signal.episode.account_id].append((signal, rank))
+        return cls(
+            await queries.accounts_by_id(connection, ids),
+            await queries.open_counts(connection, ids),
+            await queue_queries.judged(connection, ids),
+            signals,
+        )
+
+    def of(self, account_id: str) -> dict[str, Any]:
+        """What every line has, whatever its place."""
+        account = self._accounts.get(account_id)
+        return {
+            "account": queue_answers.queued_account(account_id, account),
+            "as_of": None if account is None else account.health.as_of.date(),
+            "open_counts": self._counts[account_id],
+            "signals": [queue_answers.queued_signal(*entry) for entry in self.signals[account_id]],
+        }
+
+    def place(self, place: Place, top: SignalRecord, *, alone: bool = False) -> dict[str, Any]:
+        """A `QueueItem`. `alone`: with no other signal than the one that gives it its place."""
+        parts = priority.parts(self._accounts.get(place.account_id), top, self._judged[place.account_id])
+        found = self.of(place.account_id) | {
+            "rank": float(place.rank),
+            "parts": queue_answers.parts_shown(parts),
+            "because": place.episode_id,
+        }
+        return found | {"signals": [queue_answers.queued_signal(top, place.rank)]} if alone else found
+
+    def weight(self, account_id: str) -> list[Part]:
+        """The parts of every rank of the account."""
+        return priority.weight(self._accounts.get(account_id))
+
+    def usage_seen(self, account_id: str) -> bool:
+        """Whether the account ever sent the use of a feature."""
+        account = self._accounts.get(account_id)
+        return account is not None and FEATURE_USED in account.health.inputs_seen

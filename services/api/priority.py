@@ -1,0 +1,34 @@
+"""How a place in the queue is shown: the rank with each of its parts, in numbers and in words. Pure.
+
+The judgement itself is `schemas.priority`, which the recorder ranks by; what is shown here is the same calculation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from schemas import priority
+from schemas.priority import Judged, Part
+from services.api.queries import AccountRecord, SignalRecord
+
+UNKNOWN = priority.Situation()
+
+
+def parts(account: AccountRecord | None, signal: SignalRecord, open_signals: Iterable[Judged]) -> list[Part]:
+    """Every part of a signal's rank, beside what else is open. An account without a health record weighs 1."""
+    row = signal.episode
+    judged = Judged(signal=row.signal, kind=row.kind, severity=row.severity, scope=row.scope)
+    families = priority.families_open(open_signals).get(row.kind, 0)
+    return [priority.severity(judged), *weight(account), priority.confidence(judged, families)]
+
+
+def weight(account: AccountRecord | None) -> list[Part]:
+    """The parts that belong to the account, on the day that its health record is of."""
+    if account is None:
+        return [priority.value(UNKNOWN)]
+    profile: Mapping[str, Any] = msgspec.json.decode(account.health.profile)
+    about = priority.situation(profile, account.health.first_event_at)
+    return priority.weight_of(about, account.health.as_of.date())

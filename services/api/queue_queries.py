@@ -1,0 +1,194 @@
+"""SQL of the queue and the saved views: which accounts, in which order, page by page.
+
+The order stands in `queue_entries`, where the recorder keeps the rank of every open signal; a page is read along an
+index. An account is listed where its highest signal that matches stands, so it appears once whatever else is open.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from schemas.db.tables import KEY_CHARACTERS, Account, HealthDay, QueueEntry, Release, Standing
+from schemas.priority import Judged
+from services.api import cursors
+from services.api.parameters import RenewalWindow
+
+FIRST_IN_PAGES: Final = (QueueEntry.rank, QueueEntry.account_id, QueueEntry.episode_id)
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """Which signals a list is about. Empty `signals` means all. `some_first`: by precedence before rank."""
+
+    signals: tuple[str, ...] = ()
+    kind: str | None = None
+    severity: str | None = None
+    family: str | None = None
+    by_account: bool = True
+    some_first: bool = False
+
+
+class Place(Struct, frozen=True):
+    """One line of the queue: the account, and the signal that gives it its place."""
+
+    account_id: str
+    episode_id: str
+    rank: Decimal
+    precedence: int
+
+
+class Cohort(Struct, frozen=True):
+    """The accounts that signed in the same quarter and have a score: how many, how many lower, how many the same."""
+
+    quarter: dt.date
+    size: int
+    lower: int
+    same: int
+
+
+async def places(
+    connection: AsyncConnection, wanted: Wanted, window: RenewalWindow, order: str
+) -> tuple[list[Place], str | None]:
+    """One page of the queue and the cursor of the next one. Raises a 400 problem for a cursor of another order."""
+    statement = select(QueueEntry.account_id, QueueEntry.episode_id, QueueEntry.rank, QueueEntry.precedence).where(
+        *_matching(QueueEntry, wanted), *_within(QueueEntry, window)
+    )
+    if wanted.by_account:
+        other = aliased(QueueEntry)
+        highest = (
+            select(other.episode_id)
+            .where(other.account_id == QueueEntry.account_id, *_matching(other, wanted))
+            .order_by(other.rank.desc(), other.episode_id.desc())
+            .limit(1)
+            .correlate(QueueEntry)
+            .scalar_subquery()
+        )
+        statement = statement.where(QueueEntry.episode_id == highest)
+    keys = (QueueEntry.precedence, *FIRST_IN_PAGES) if wanted.some_first else FIRST_IN_PAGES
+    if window.cursor is not None:
+        after = cursors.decode(window.cursor, cursors.ByRank, order)
+        last = (after.precedence, after.rank, after.account_id, after.episode_id)
+        bounds = [literal(value) for value in (last if wanted.some_first else last[1:])]
+        statement = statement.where(tuple_(*keys) < tuple_(*bounds))
+    rows = (await connection.execute(statement.order_by(*(key.desc() for key in keys)).limit(window.limit + 1))).all()
+    found = [Place(*row) for row in rows[: window.limit]]
+    cursor = None
+    if len(rows) > window.limit:
+        end = found[-1]
+        precedence = end.precedence if wanted.some_first else 0
+        cursor = cursors.encode(cursors.ByRank(order, precedence, end.rank, end.account_id, end.episode_id))
+    return found, cursor
+
+
+def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if len(wanted.signals) == 1:
+        found.append(entry.signal == wanted.signals[0])
+    elif wanted.signals:
+        found.append(entry.signal.in_(wanted.signals))
+    if wanted.kind is not None:
+        found.append(entry.kind == wanted.kind)
+    if wanted.severity is not None:
+        found.append(entry.severity == wanted.severity)
+    if wanted.family is not None:
+        found.append(entry.family == wanted.family)
+    return found
+
+
+def _within(entry: type[QueueEntry], window: RenewalWindow) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if window.tier is not None:
+        found.append(entry.tier == window.tier)
+    if window.csm is not None:
+        found.append(entry.csm == window.csm[:KEY_CHARACTERS])
+    if window.renewal_from is not None:
+        found.append(entry.renewal >= window.renewal_from)
+    if window.renewal_to is not None:
+        found.append(entry.renewal <= window.renewal_to)
+    return found
+
+
+async def judged(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, list[Judged]]:
+    """Of each account, what is open, each kind of signal once: what confidence is judged by."""
+    statement = (
+        select(QueueEntry.account_id, QueueEntry.kind, QueueEntry.signal)
+        .where(QueueEntry.account_id.in_(account_ids))
+        .distinct()
+    )
+    found: dict[str, list[Judged]] = {account_id: [] for account_id in account_ids}
+    for account_id, kind, signal in await connection.execute(statement):
+        found[account_id].append(Judged(signal=signal, kind=kind, severity="info", scope="account"))
+    return found
+
+
+async def release(connection: AsyncConnection, feature: str | None) -> tuple[str, dt.datetime] | None:
+    """A released feature by its name, without one the feature that was released last; and when."""
+    statement = select(Release.feature, Release.released_at)
+    if feature is not None:
+        statement = statement.where(Release.feature == feature[:KEY_CHARACTERS])
+    statement = statement.order_by(Release.released_at.desc(), Release.feature.desc()).limit(1)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else (row.feature, row.released_at)
+
+
+async def accounts_without(
+    connection: AsyncConnection, feature: str, window: RenewalWindow, order: str
+) -> tuple[list[str], str | None]:
+    """Accounts that have not used a released feature, those that weigh most first, and the cursor of the next page."""
+    statement = (
+        select(Standing.account_id, Standing.weight)
+        .join(Account, Account.account_id == Standing.account_id)
+        .where(Standing.untried.op("@>")(cast(literal([feature], ARRAY(Text)), ARRAY(Text))), ~Account.churned)
+    )
+    if window.tier is not None:
+        statement = statement.where(Account.tier == window.tier)
+    if window.csm is not None:
+        statement = statement.where(Account.csm == window.csm[:KEY_CHARACTERS])
+    if window.renewal_from is not None:
+        statement = statement.where(Standing.renewal >= window.renewal_from)
+    if window.renewal_to is not None:
+        statement = statement.where(Standing.renewal <= window.renewal_to)
+    if window.cursor is not None:
+        after = cursors.decode(window.cursor, cursors.ByNumber, order)
+        last = tuple_(literal(after.value), literal(after.account_id))
+        statement = statement.where(tuple_(Standing.weight, Standing.account_id) < last)
+    statement = statement.order_by(Standing.weight.desc(), Standing.account_id.desc()).limit(window.limit + 1)
+    rows = (await connection.execute(statement)).all()
+    cursor = None
+    if len(rows) > window.limit:
+        end = rows[window.limit - 1]
+        cursor = cursors.encode(cursors.ByNumber(order, end.weight, end.account_id))
+    return [row.account_id for row in rows[: window.limit]], cursor
+
+
+async def scores(connection: AsyncConnection, account_id: str, first: dt.date, last: dt.date) -> list[Any]:
+    """The scores of the days from `first` to `last`, both included, oldest first: day, score, band, coverage."""
+    statement = (
+        select(HealthDay.day, HealthDay.score, HealthDay.band, HealthDay.coverage)
+        .where(HealthDay.account_id == account_id, HealthDay.day.between(first, last))
+        .order_by(HealthDay.day)
+    )
+    return list(await connection.execute(statement))
+
+
+async def cohort(connection: AsyncConnection, account_id: str) -> Cohort | None:
+    """How an account's score stands among those that signed in its quarter. None: churned, no score, or not known when."""
+    own = select(Standing.cohort, Standing.score).where(Standing.account_id == account_id)
+    row = (await connection.execute(own)).one_or_none()
+    if row is None or row.cohort is None or row.score is None:
+        return None
+    counts = select(
+        func.count(),
+        func.count().filter(Standing.score < row.score),
+        func.count().filter(Standing.score == row.score),
+    ).where(Standing.cohort == row.cohort, Standing.score.is_not(None))
+    size, lower, same = (await connection.execute(counts)).one()
+    return Cohort(row.cohort, size, lower, same - 1)
