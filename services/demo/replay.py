@@ -39,6 +39,7 @@ from services.common.settings import Settings
 from services.demo.events import stamp
 from services.demo.progress import behind
 from services.demo.tails import RUN_START, SEQUENCE, Tail, read_tails
+from services.signals.backtest.broadcasts import Said, with_broadcasts
 
 SOURCE = "ebbtide/replay"
 Say = Callable[[str], None]
@@ -159,7 +160,7 @@ def overview(paths: Sequence[Path], run_start_us: int, until_us: int | None) -> 
             refused[step.what.event.reason] += 1
             too_large += len(step.what.raw) > LARGEST_LINE
         else:
-            events += 1
+            events += not isinstance(step.what, Said)
     if opens is None or last is None:
         why = ", ".join(f"{number} {reason}" for reason, number in refused.items()) or "nothing there"
         before = "" if until_us is None else f" before {stamp(from_us(until_us))}"
@@ -168,10 +169,13 @@ def overview(paths: Sequence[Path], run_start_us: int, until_us: int | None) -> 
 
 
 def _steps(paths: Sequence[Path], run_start_us: int, until_us: int | None) -> Iterator[Step]:
-    """The run's steps without midnights that are still to come: nobody's clock may be past the present."""
-    for step in steps(merge([read(path) for path in paths]), run_start_us=run_start_us, until_us=until_us):
-        if not isinstance(step.what, Midnight) or step.what.now_us <= run_start_us:
-            yield step
+    """The run's steps without midnights that are still to come: nobody's clock may be past the present.
+
+    Between them stands what the guards say of the recording, as in a backtest.
+    """
+    recorded = steps(merge([read(path) for path in paths]), run_start_us=run_start_us, until_us=until_us)
+    passed = (step for step in recorded if not isinstance(step.what, Midnight) or step.what.now_us <= run_start_us)
+    return with_broadcasts(passed, run_start_us=run_start_us)
 
 
 def now_us() -> int:
@@ -239,7 +243,7 @@ async def replay(
                 ]
                 for place in fresh:
                     await sender.put(place, where.key, step.what.raw, step.sequence)
-                position.lines += bool(fresh)
+                position.lines += bool(fresh) and not isinstance(step.what, Said)
             position.steps += 1
             if position.steps % STEPS_BETWEEN_FLUSHES == 0:
                 await sender.flush()

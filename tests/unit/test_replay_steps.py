@@ -75,9 +75,10 @@ def test_the_overview_counts_and_knows_where_the_run_begins(tmp_path: Path) -> N
     rows = [b"bad", json.dumps(members()).encode(), big, json.dumps(members(type="no.such")).encode()]
     path.write_bytes(b"\n".join(rows))
     whole = overview([path], RUN, None)
-    assert (whole.steps, whole.events, whole.too_large) == (6, 1, 1)
+    # Two midnights, and before the second the portfolio's measure, which is no event of the recording.
+    assert (whole.steps, whole.events, whole.too_large) == (7, 1, 1)
     assert whole.refused == {"malformed": 1, "too_large": 1, "unknown_type": 1}
-    assert (whole.opens_us % DAY_US, whole.last_midnight) == (0, 5)
+    assert (whole.opens_us % DAY_US, whole.last_midnight) == (0, 6)
 
 
 def test_no_midnight_is_past_the_present(tmp_path: Path) -> None:

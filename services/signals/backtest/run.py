@@ -10,6 +10,7 @@ from schemas.codec import Refusal, decode_any
 from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from schemas.signals import Transition
 from services.common.recording import FUTURE_US, Line, Midnight, steps
+from services.signals.backtest.broadcasts import Said, with_broadcasts
 from services.signals.catalogue import load
 from services.signals.core.days import day_of_date, midnight
 from services.signals.core.partition import PartitionEngine
@@ -37,6 +38,7 @@ class Backtest:
         self._run_start = run_start_us
         self._until = None if until is None else midnight(day_of_date(until) + 1)
         self._emitted = 0
+        self._said = 0
         self._pending: list[tuple[tuple[dt.datetime, str, int, str, int], Transition]] = []
 
     def run(self, lines: Iterable[Line]) -> Iterator[Transition]:
@@ -45,7 +47,8 @@ class Backtest:
         for topic in range(len(INPUT_TOPICS)):
             engine.tick(topic, 0, True)
         not_after = self._run_start + FUTURE_US
-        for sequence, what in steps(lines, run_start_us=self._run_start, until_us=self._until):
+        recorded = steps(lines, run_start_us=self._run_start, until_us=self._until)
+        for sequence, what in with_broadcasts(recorded, run_start_us=self._run_start):
             if isinstance(what, Midnight):
                 for topic in range(len(INPUT_TOPICS)):
                     engine.tick(topic, what.now_us, True)
@@ -54,6 +57,7 @@ class Backtest:
                 yield from self._release(what.now_us)
                 continue
             raw, event = what
+            self._said += isinstance(what, Said)
             topic, key = 0, None
             if not isinstance(event, Refusal):
                 topic = INPUT_TOPICS.index(EVENT_TYPES[event.type].topic)
@@ -67,9 +71,10 @@ class Backtest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Conservation over all topics: records = applied + duplicate + dead."""
+        """Conservation over all topics, of the recording's own lines: records = applied + duplicate + dead."""
         names = ("records", "applied", "duplicate", "dead", "dedupe_unchecked")
-        return {name: sum(self.engine.counters[name]) for name in names}
+        counts = {name: sum(self.engine.counters[name]) for name in names}
+        return counts | {name: counts[name] - self._said for name in ("records", "applied")}
 
     def _count_refusals(self) -> None:
         for letter in self.engine.refusals():
