@@ -12,7 +12,6 @@ from services.signals.core.breadth import Breadth
 from services.signals.core.engagement import Engagement
 from services.signals.core.episodes import Episode, Past
 from services.signals.core.onboarding import Onboarding
-from services.signals.core.scores import Scores
 from services.signals.core.support import Support
 
 MAX_SUBJECTS = 500
@@ -29,4 +28,4 @@ class Dossier(Struct, array_like=True):
     breadth: Breadth = field(default_factory=Breadth)
     episodes: dict[str, dict[str, Episode]] = {}  # by signal, then subject
     past: dict[str, dict[str, Past]] = {}
-    scores: Scores = field(default_factory=Scores)
+    bands: list[tuple[int, str]] = []  # (µs, band) of each change of the health band, the latest few

@@ -16,10 +16,14 @@ from schemas.signals import Severity, Transition, TransitionType
 from services.signals.core import transitions
 from services.signals.core.activity import LOW_ADOPTION
 from services.signals.core.apply import HANDLERS, Records
+from services.signals.core.components import COMPONENTS
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.dossier import MAX_SUBJECTS
 from services.signals.core.episodes import Episode, Past, episode_id
+from services.signals.core.portfolio import awaited_until, explained
 from services.signals.core.records import User
+from services.signals.core.score import band_of, score
+from services.signals.core.scores import settle
 from services.signals.core.signal import (
     FACT_NAMES,
     SEVERITY_RANK,
@@ -38,6 +42,24 @@ Emit = Callable[[Account, str, Transition], None]
 ALL_FACTS = sum(FACT_NAMES)
 USAGE_FACTS = Fact.USAGE | Fact.LATE_USAGE
 """What windows are judged by at midnights and late events only."""
+SCORED_AT_ONCE = (
+    Fact.TICKETS
+    | Fact.INVOICES
+    | Fact.PROFILE
+    | Fact.CONTACTS
+    | Fact.SURVEY
+    | Fact.SURVEYS
+    | Fact.TOUCH
+    | Fact.SUBSCRIPTIONS
+    | Fact.CONTRACT
+    | Fact.LEARNING
+    | Fact.ADVOCACY
+    | Fact.COMPLAINTS
+    | Fact.MAIL
+    | Fact.LATE_USAGE
+)
+"""What changes the health score at once; usage on the running day is scored when the day ends."""
+BANDS_KEPT = 12
 SUBJECT_FACTS = Fact.USER | Fact.LOGIN | Fact.SURVEY
 NOBODY: tuple[str, ...] = ()
 
@@ -70,6 +92,8 @@ class Engine:
             self._shift(account, day_of(now))
             hot.clock = now
             facts = ALL_FACTS if self.naive and midnight else 0
+            if 0 < hot.score_due <= now or (self.naive and midnight):
+                facts |= self._score(account)
             self.judge(account, facts, users=users, midnight=midnight, due=True)
             account.wake = account.next_due()
         if to > hot.clock:
@@ -98,8 +122,13 @@ class Engine:
         if was_churned or hot.churned:
             self._apply_churned(account, event, facts, at < hot.clock)
             return
+        if facts & SCORED_AT_ONCE:
+            facts |= self._score(account)
+        elif facts and not 0 < hot.score_due <= account.tomorrow:
+            hot.score_due = account.tomorrow
+            account.wake = min(account.wake, account.tomorrow)
         if self.naive:
-            facts |= ALL_FACTS & ~(Fact.TIER | USAGE_FACTS)
+            facts |= ALL_FACTS & ~(Fact.TIER | Fact.SCORE | USAGE_FACTS)
         watched = account.watched
         if watched < 0:
             watched = account.watched = self.catalogue.watched(account)
@@ -111,7 +140,7 @@ class Engine:
 
     def hear(self, account: Account, at: int, facts: int) -> None:
         """Judge what a broadcast of time `at` (µs) changed for this account."""
-        if account.hot.first_event < 0:
+        if account.hot.first_event < 0 and not account.portfolio:
             return
         self.advance(account, at)
         self.judge(account, facts, users=NOBODY)
@@ -128,6 +157,32 @@ class Engine:
             self.judge(account, ALL_FACTS & ~USAGE_FACTS, users=due, late=late, due=True)
             self.arm(account)
 
+    def _score(self, account: Account) -> int:
+        """Score the account anew at its clock. The facts that changed."""
+        hot = account.hot
+        if hot.churned:
+            hot.score_due = 0
+            return 0
+        now = hot.clock
+        today = day_of(now)
+        new = score(account, now, COMPONENTS, self.catalogue.score_weights[hot.profile.tier])
+        hot.score_due = new.rests_until if now < new.rests_until < NEVER else 0
+        if hot.score_due:
+            account.wake = min(account.wake, hot.score_due)
+        settle(hot, today - 2 if now == today * DAY_US else today - 1)
+        before, band = hot.score, hot.band
+        hot.score, hot.coverage = new.points, new.coverage
+        hot.band = band_of(hot.score, band) if new.tenths >= 0 else ""
+        settle(hot, today - 1)
+        if hot.band != band:
+            account.health_urgent = True
+            bands = account.change_dossier().bands
+            bands.append((now, hot.band))
+            del bands[:-BANDS_KEPT]
+        elif hot.score == before:
+            return 0
+        return Fact.SCORE
+
     def arm(self, account: Account) -> None:
         """Let every signal with deadlines name its own again, at the next midnight: thresholds or rules are others now."""
         hot = account.hot
@@ -135,7 +190,9 @@ class Engine:
         hot.due = {name: at for name, at in hot.due.items() if name in self.catalogue.by_id}
         account.watched = -1
         soon = account.tomorrow
-        for signal in self.catalogue.account_scope:
+        if not hot.score_due and not hot.churned:
+            hot.score_due = soon
+        for signal in self.catalogue.portfolio_scope if account.portfolio else self.catalogue.account_scope:
             if signal.due is not never_due:
                 hot.due[signal.id] = min(hot.due.get(signal.id, soon), soon)
         account.wake = min(account.wake, soon)
@@ -185,6 +242,9 @@ class Engine:
             hot.due = {}
             account.watched = -1
             return
+        if account.portfolio:
+            self._judge_portfolio(account)
+            return
         now = hot.clock
         waiting = hot.due
         catalogue = self.catalogue
@@ -207,6 +267,13 @@ class Engine:
         if due or self._risks_changed or facts & catalogue.risk_facts:
             for signal in catalogue.risk_readers:
                 self._judge_account(context, signal, parameters, facts | self._risks_changed * Fact.RISKS, late, due)
+
+    def _judge_portfolio(self, account: Account) -> None:
+        """Judge the signals of the portfolio, all of them: they are few, and rarely asked for."""
+        context = Context(account, self.catalogue, account.hot.clock, world=self.world)
+        parameters = self.catalogue.by_tier[account.hot.profile.tier]
+        for signal in self.catalogue.portfolio_scope:
+            self._judge_account(context, signal, parameters, ALL_FACTS, late=False, due=True)
 
     def _judge_user(
         self,
@@ -232,12 +299,20 @@ class Engine:
         hot = context.account.hot
         episode = hot.episodes.get(signal.id)
         named = hot.due.get(signal.id, 0)
-        reads = signal.reads | (signal.reads_open if episode is not None else 0 if named else signal.arms)
+        resting = named and named != context.account.tomorrow  # the next midnight may have been named by `arm`, unasked
+        reads = signal.reads | (signal.reads_open if episode is not None else 0 if resting else signal.arms)
         if not (reads & facts or (due and 0 < named <= context.now)):
             return
         context.p = parameters[signal.id]
         context.user, context.user_id, context.subject = None, "", ""
-        if signal.subjects is None:
+        if signal.fall is not None and named % DAY_US and episode is None and 0 < named <= context.now:
+            # It waited for the portfolio's measure: the decision is that of the midnight.
+            context.episode = None
+            now, context.now = context.now, context.now - context.now % DAY_US
+            due_at = self._judge_one(context, signal, late, known_at=now)
+            context.now = now
+            self._set_due(context, signal, due_at)
+        elif signal.subjects is None:
             context.episode = episode
             self._set_due(context, signal, self._judge_one(context, signal, late))
         else:
@@ -262,13 +337,18 @@ class Engine:
         context.subject, context.episode = "", None
         self._set_due(context, signal, earliest)
 
-    def _judge_one(self, context: Context, signal: Signal, late: bool) -> int:
-        """Open, escalate or clear; the next instant at which time alone may change it, or NEVER."""
+    def _judge_one(self, context: Context, signal: Signal, late: bool, known_at: int = 0) -> int:
+        """Open, escalate or clear; the next instant at which time alone may change it, or NEVER.
+
+        `known_at` is given where the decision waited: what was said by then counts.
+        """
         today = context.today
         wake = 0
         ended = False
         if context.episode is None:
             finding = signal.raises(context)
+            if finding is not None and (wake := self._held(context, signal, known_at or context.now)):
+                finding = None
             past = self._past(context, signal) if finding is not None or signal.once else None
             ended = signal.once and past is not None and past.ordinal > 0
             if finding is not None and past is not None and not ended:
@@ -288,12 +368,40 @@ class Engine:
                 wake = 0 if ended else (today + 1) * DAY_US
             else:
                 worse = signal.escalates(context)
-                if worse is not None:
+                if worse is not None and self._in_a_hole(context, signal):
+                    wake = (today + 1) * DAY_US
+                elif worse is not None:
                     self._escalate(context, signal, worse)
         named = 0 if ended or signal.due is never_due else signal.due(context)
         if named <= context.now:
             named = 0
         return min(named or NEVER, wake or NEVER)
+
+    def _held(self, context: Context, signal: Signal, known_at: int) -> int:
+        """When to look again at a condition that holds and is not this account's doing, or not known to be; 0 if it is."""
+        tomorrow = (context.today + 1) * DAY_US
+        if self._in_a_hole(context, signal):
+            return tomorrow
+        if signal.fall is None:
+            return 0
+        measure = self.world.measure(known_at)
+        if measure is None:
+            awaited = awaited_until(known_at)
+            return awaited if known_at < awaited else 0
+        guard = self.catalogue.guard
+        shared = measure.of(context.account.hot.profile.tier)[0]
+        if shared is None or measure.accounts < guard["accounts_min"]:
+            return 0
+        change, threshold = signal.fall(context)
+        return tomorrow if explained(change, threshold, shared, guard["share"]) else 0
+
+    def _in_a_hole(self, context: Context, signal: Signal) -> bool:
+        """Whether a source that feeds the account is stale, or was within a window that the signal looks at."""
+        if not signal.held_by or not self.world.holes:
+            return False
+        hot, days = context.account.hot, signal.hole_days
+        days = int(context.p[days]) if isinstance(days, str) else days
+        return self.world.held(hot.fed, hot.first_event, signal.held_by, days, context.now)
 
     def _aim(self, context: Context, signal: Signal, subject: str) -> None:
         """Point the context at a user, or at what the account's episode is about."""
@@ -333,7 +441,7 @@ class Engine:
             account.note_user_due(context.user_id, user)
         else:
             account.wake = min(account.wake, due or NEVER)
-            if not (before and due):
+            if not (before and due) or before <= context.now:
                 account.watched = -1
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:

@@ -27,7 +27,7 @@ from services.signals.core.engine import Engine
 from services.signals.core.health import health
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.signal import Catalogue, Fact
-from services.signals.core.state import Account, IdChunk, fresh_account
+from services.signals.core.state import PORTFOLIO_KEY, Account, IdChunk, fresh_account
 from services.signals.core.windows import WEEKS
 
 OWN_KEY: Final = codec.PARTITION
@@ -41,6 +41,11 @@ WEEKS_US: Final = (WEEKS - 1) * 7 * DAY_US
 ERASED: Final = EVENT_TYPES["account.erased"].event
 RELEASED: Final = EVENT_TYPES["feature.released"].event
 BROADCASTS_KEPT: Final = 64
+MEASURED: Final = EVENT_TYPES["portfolio.measured"].event
+STALE: Final = EVENT_TYPES["source.stale"].event
+FRESH: Final = EVENT_TYPES["source.fresh"].event
+FEEDS_OF_ACCOUNT: Final = 16
+SOURCES_REMEMBERED: Final = 1000
 TICK: Final = EVENT_TYPES["clock.tick"].event
 ID_MODULUS: Final = (1 << 64) - 59
 """The largest prime of 64 bits: an id is the residue of its bytes, so ids that differ in one place only never meet."""
@@ -146,6 +151,7 @@ class PartitionEngine:
         self._health_at: dict[bytes, float] = {}
         self._health_turns: list[tuple[float, bytes]] = []
         self._rolled_day = 0
+        self._feeds: list[dict[str, int]] = [{} for _ in topics]
         self._cached_users = 0
         self._arming = False  # the rules are others than those that deadlines were named by: each account is woken once
         self.pending_bytes = 0
@@ -340,20 +346,65 @@ class PartitionEngine:
             else:
                 hot.clock = at
         hot.offsets[topic] = offset
+        feed = self._feeds[topic].get(event.source)
+        if feed is None:
+            feed = self._feed(topic, event.source)
+        day = at // DAY_US
+        if hot.fed.get(feed, -1) < day:
+            hot.fed[feed] = day
+            if len(hot.fed) > FEEDS_OF_ACCOUNT:
+                del hot.fed[min(hot.fed, key=hot.fed.__getitem__)]
         if event.__class__ is ERASED:
             self._erase(account)
         else:
             self._engine.apply(account, event, at)
         state.applied_count[topic] += 1
 
+    def _feed(self, topic: int, source: str) -> int:
+        """The number of a source on a topic, remembered."""
+        known = self._feeds[topic]
+        if len(known) > SOURCES_REMEMBERED:
+            known.clear()
+        number = known[source] = self.state.world.feed(self.topics[topic], source)
+        return number
+
     def _broadcast(self, event: Event, at: int) -> None:
-        """Keep what was said to every account. Each hears it before anything later happens to it: all are woken, in slices."""
+        """Keep what was said to every account. What it changes for the portfolio, and for every account, is judged."""
+        world = self.state.world
+        kind = event.__class__
+        if kind is RELEASED:
+            if world.release(event.data.feature, at, advanced=event.data.advanced):
+                self._tell_accounts(at, Fact.RELEASES)
+        elif kind is MEASURED:
+            at = max(at, self.clock)
+            news, benchmarks = world.measured(event.data, at)
+            if news:
+                self._tell_portfolio(at, Fact.PORTFOLIO)
+            if benchmarks and self._engine.catalogue.reading(Fact.PORTFOLIO):
+                self._tell_accounts(at, Fact.PORTFOLIO)
+        elif kind is STALE or kind is FRESH:
+            # Deadlines up to the clock may have been judged, or not: they are judged as if nobody had been told yet.
+            at = max(at, self.clock + 1)
+            data = event.data
+            since = round(data.since.timestamp() * 1e6)
+            told = (
+                world.stale(data.topic, data.source, since, at)
+                if kind is STALE
+                else world.fresh(data.topic, data.source, at)
+            )
+            if told:
+                self._tell_portfolio(at, Fact.SOURCES)
+
+    def _tell_portfolio(self, at: int, facts: int) -> None:
+        """Judge the signals of the portfolio: every partition is told, and one says it."""
+        if self.partition == 0 and self._engine.catalogue.portfolio_scope:
+            account = self._account(PORTFOLIO_KEY)
+            self._touch(account)
+            self._engine.hear(account, at, facts)
+
+    def _tell_accounts(self, at: int, facts: int) -> None:
+        """Each account hears it before anything later happens to it: all are woken, in slices."""
         state = self.state
-        facts = 0
-        if event.__class__ is RELEASED and state.world.release(event.data.feature, at, advanced=event.data.advanced):
-            facts = Fact.RELEASES
-        if not facts:
-            return
         state.broadcasts += 1
         state.hearing = max(state.hearing, at)
         state.pending.append(Broadcast(state.broadcasts, at, facts))
@@ -714,7 +765,7 @@ class PartitionEngine:
             hot.sequence = max(hot.sequence, self._sequence_after) + 1
             if not hot.erased and (account.new_ids or hot.ids or hot.id_chunks):
                 effects.state += self._store_ids(account, epoch)
-            if self.with_health and not hot.erased:
+            if self.with_health and not hot.erased and not account.portfolio:
                 turn = self._health_at.get(account.key, now_s - HEALTH_EVERY_S) + HEALTH_EVERY_S
                 if account.health_urgent or turn <= now_s:
                     self._publish_health(effects, account, now_s)
@@ -725,13 +776,15 @@ class PartitionEngine:
                     account.health_published = False
             self._records_of(account, epoch, effects.state)
             if account.key in self._signals:
-                key = account.key
-                effects.signals += [(topic, key, value, hot.sequence) for topic, value in self._signals[key]]
+                key = account.id.encode()
+                said = self._signals[account.key]
+                effects.signals += [(topic, key, value, hot.sequence) for topic, value in said]
             account.dirty = False
         for account in self._resend:
             new = len(self._signals.get(account.key, []))
             kept = account.hot.outbox[: len(account.hot.outbox) - new]
-            effects.signals[:0] = [(topic, account.key, value, account.hot.sequence) for topic, value in kept]
+            key, sequence = account.id.encode(), account.hot.sequence
+            effects.signals[:0] = [(topic, key, value, sequence) for topic, value in kept]
         if self._health_waiting:
             self._publish_waiting(effects, now_s)
         written = {key for key, _ in effects.state}
@@ -779,8 +832,11 @@ class PartitionEngine:
         records.append((codec.ACCOUNT + key, codec.encode_account(account, epoch, effect, waiting)))
 
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
-        historical = self._engine.historical
-        record = health(account, historical=historical, all_days=account.health_urgent and not historical)
+        state, historical = self.state, self._engine.historical
+        weights = self._engine.catalogue.weights[account.hot.profile.tier]
+        all_days = account.health_urgent and not historical
+        record = health(account, state.world, weights, historical=historical, all_days=all_days)
+        account.hot.scores_told = day_of(account.hot.clock) - 1
         effects.health.append((account.key, _encode_json(record)))
         account.health_urgent = False
         account.health_published = True

@@ -1,34 +1,53 @@
-"""The health score as days ended: change points, so that a score that rests costs nothing."""
+"""The health score of the last days as they ended, three bytes a day, so that it fits the account's own record."""
 
 from __future__ import annotations
 
-from msgspec import Struct
+import struct
+from typing import Final, NamedTuple
 
-KEPT_DAYS = 400
+from services.signals.core.state import Hot
+
+KEPT_DAYS: Final = 32
+_DAY: Final = struct.Struct(">HB")
+_NOTHING: Final = 0xFFFF
 
 
-class Scores(Struct, array_like=True):
-    """(day, score as that day ended), by day; a score holds until the next entry. -1 is no score."""
+class DayScore(NamedTuple):
+    """The score as a day ended, -1 where nothing was known, and its coverage."""
 
-    points: list[tuple[int, float]] = []
+    day: int
+    points: float
+    coverage: float
 
-    def at(self, day: int) -> float:
-        """The score as a day ended, -1 where none was known."""
-        found = -1.0
-        for since, score in self.points:
-            if since > day:
-                break
-            found = score
-        return found
 
-    def settle(self, day: int, score: float) -> bool:
-        """Note the score as a day ended. True when it is another than before."""
-        points = self.points
-        if points and points[-1][0] >= day:
-            return False
-        if points and points[-1][1] == score:
-            return False
-        points.append((day, score))
-        while len(points) > 1 and points[1][0] <= day - KEPT_DAYS:
-            del points[0]
-        return True
+def settle(hot: Hot, until: int) -> None:
+    """The days up to `until` have ended with the score as it stands."""
+    before = hot.scores_until
+    if until <= before:
+        return
+    days = min(until - before, KEPT_DAYS) if before >= 0 else 1
+    tenths = _NOTHING if hot.score < 0 else round(10 * hot.score)
+    entry = _DAY.pack(tenths, round(100 * hot.coverage))
+    hot.scores = (hot.scores + entry * days)[-KEPT_DAYS * _DAY.size :]
+    hot.scores_until = until
+
+
+def ended(hot: Hot, first: int, last: int) -> list[DayScore]:
+    """The days from `first` to `last` that are held, by day. Days since the last one that was settled rest on its score."""
+    found = []
+    size = _DAY.size
+    count = len(hot.scores) // size
+    for day in range(max(first, hot.scores_until - count + 1), last + 1):
+        if day <= hot.scores_until:
+            place = count - 1 - (hot.scores_until - day)
+            tenths, percent = _DAY.unpack_from(hot.scores, place * size)
+            found.append(DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100))
+        elif hot.scores_until >= 0:
+            found.append(DayScore(day, hot.score, hot.coverage))
+    return found
+
+
+def on(hot: Hot, day: int) -> float:
+    """The score as a day ended, -1 where none is held."""
+    days = ended(hot, day, day)
+    return days[0].points if days else -1.0

@@ -13,9 +13,14 @@ from services.signals.core.days import day_of
 from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode
 from services.signals.core.measures import Feature, Measure, notes
+from services.signals.core.portfolio import MIN_ACCOUNTS, SHARE
 from services.signals.core.records import User
+from services.signals.core.score import WEIGHTS
 from services.signals.core.state import Account
 from services.signals.core.world import World
+
+USAGE_DROP: Final = "portfolio.usage_drop"
+"""The signal whose thresholds say when the portfolio's fall explains an account's."""
 
 
 class Fact:
@@ -114,6 +119,10 @@ class Context:
         """What is known of the account beyond its hot record."""
         return self.account.dossier
 
+    def fed_again(self, topic: str) -> int:
+        """When a source that feeds the account on this topic last came back from being stale (µs), 0 if none ever did."""
+        return self.world.fed_again(self.account.hot.fed, topic, self.now)
+
     @property
     def open(self) -> Episode:
         """The open episode; only for functions that are called while one is open."""
@@ -128,6 +137,7 @@ class Context:
 
 
 NOTHING_SAID: Final = World()
+TIERS: Final = ("high", "low", "tech")
 
 
 def nothing(_: Context) -> None:
@@ -166,6 +176,12 @@ class Signal(Struct, frozen=True, kw_only=True):
 
     `needs` are the event types (`usage.feature_used`) and profile fields (`profile.seats`) without any one of which it
     can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
+
+    A condition of absence or drop is `held_by` the topics that it reads: while a source that feeds the account there is
+    stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of that
+    name) overlaps the hole. With `fall`, which gives the account's change of usage and the threshold as ratios minus one,
+    it is judged against the portfolio's change as well, and waits for it at midnights (see `portfolio.explained`). Signals
+    of scope portfolio are judged for the portfolio alone, when it was measured or a source stopped or returned.
     """
 
     id: str
@@ -195,6 +211,9 @@ class Signal(Struct, frozen=True, kw_only=True):
     subjects: Callable[[Context], Iterable[str]] | None = None
     needs: tuple[str, ...] = ()
     warming_days: int = 0
+    held_by: tuple[str, ...] = ()
+    hole_days: int | str = 0
+    fall: Callable[[Context], tuple[float, float]] | None = None
     refuses: Callable[[Mapping[str, Any]], str] = accepted
 
     def parameters(self, tier: str) -> Mapping[str, Any]:
@@ -218,14 +237,18 @@ class Catalogue:
         self.digest = digest
         self.measures = tuple(measures)
         self.notes = notes(self.measures, features or {}, Fact.COUNTED, Fact.LATE_COUNTED)
-        self.weights = weights or {}
+        self.weights = {
+            tier: WEIGHTS | {n: float(w) for n, w in (weights or {}).get(tier, {}).items()} for tier in TIERS
+        }
+        self.score_weights = {tier: tuple(self.weights[tier].values()) for tier in TIERS}
         self.signals = sorted(signals, key=lambda s: (s.composite + 2 * bool(s.reads & Fact.RISKS), s.id))
         self.by_id = {signal.id: signal for signal in self.signals}
         self.rank = {signal.id: index for index, signal in enumerate(self.signals)}
-        self.by_tier = {
-            tier: {signal.id: signal.parameters(tier) for signal in signals} for tier in ("high", "low", "tech")
-        }
-        self.account_scope = tuple(s for s in self.signals if s.scope != "user")
+        self.by_tier = {tier: {signal.id: signal.parameters(tier) for signal in signals} for tier in TIERS}
+        self.guard = {"accounts_min": MIN_ACCOUNTS, "share": SHARE, **self.by_tier["low"].get(USAGE_DROP, {})}
+        self.portfolio_scope = tuple(s for s in self.signals if s.scope == "portfolio")
+        self._of_accounts = tuple(s for s in self.signals if s.scope != "portfolio")
+        self.account_scope = tuple(s for s in self._of_accounts if s.scope != "user")
         self.user_scope = tuple(s for s in self.signals if s.scope == "user")
         self.risk_readers = tuple(s for s in self.signals if s.reads & Fact.RISKS)
         self.risk_facts = 0
@@ -240,7 +263,7 @@ class Catalogue:
         """The signals that may have to look at a change of any of these facts, in judging order."""
         found = self._by_facts.get(facts)
         if found is None:
-            found = tuple(s for s in self.signals if (s.reads | s.reads_open | s.arms) & facts)
+            found = tuple(s for s in self._of_accounts if (s.reads | s.reads_open | s.arms) & facts)
             self._by_facts[facts] = found
         return found
 
@@ -252,6 +275,6 @@ class Catalogue:
             facts |= signal.reads
             if signal.id in hot.episodes:
                 facts |= signal.reads_open
-            elif signal.arms and signal.id not in hot.due:
+            elif signal.arms and hot.due.get(signal.id, account.tomorrow) == account.tomorrow:
                 facts |= signal.arms
         return facts

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec import Struct, field
 
+from schemas.signals import PORTFOLIO_ACCOUNT
 from services.signals.core.activity import Activity
 from services.signals.core.contacts import Contacts
 from services.signals.core.contract import Profile
@@ -23,6 +25,8 @@ from services.signals.core.windows import Windows
 MAX_OPEN_TICKETS = 2000
 MAX_OPEN_INVOICES = 500
 OPENINGS_KEPT_US = 30 * DAY_US
+PORTFOLIO_KEY: Final = b"\0" + PORTFOLIO_ACCOUNT.encode()
+"""Where the portfolio's own episodes are kept: no account id has a control character."""
 
 
 class OpenSubject(Struct, array_like=True):
@@ -85,9 +89,15 @@ class Hot(Struct, array_like=True):
     ids_1: list[tuple[int, int]] = []  # as format 1 had them; they expire within a day
     seen: int = 0  # event types that ever came, as bits
     heard: int = 0  # number of the last broadcast that was applied
+    fed: dict[int, int] = {}  # by number of a feed (see `World.feeds`), the last day on which it sent something
     own_measures: list[int] = []  # numbers of the operators' measures whose counts follow the built-in ones
     score: float = -1.0  # health as last settled, -1 for none
+    coverage: float = 0.0
     band: str = ""
+    scores: bytes = b""  # of the last days that ended, as core/scores.py writes them
+    scores_until: int = -1  # the last of these days
+    scores_told: int = -1  # the last of them that was published
+    score_due: int = 0  # when the score may change by itself, 0 while nothing is known
 
 
 class Account:
@@ -95,7 +105,8 @@ class Account:
 
     `wake` is no later than the next instant at which time alone can change the account; `tomorrow` is the midnight that
     ends its day; `watched` are the facts that some signal has to look at as the account stands, -1 where that is to be
-    found out. `new_ids` are those of this effect, by hour. `seen_users` remembers last active days that were read.
+    found out. `portfolio` marks the one that stands for all of them. `new_ids` are those of this effect, by hour.
+    `seen_users` remembers last active days that were read.
     """
 
     __slots__ = (
@@ -115,6 +126,7 @@ class Account:
         "invoices",
         "key",
         "new_ids",
+        "portfolio",
         "seen_users",
         "tickets",
         "tomorrow",
@@ -137,7 +149,8 @@ class Account:
         self._read_dossier = read_dossier
         self.dirty_dossier = False
         self.key = key
-        self.id = key.decode()
+        self.portfolio = key == PORTFOLIO_KEY
+        self.id = PORTFOLIO_ACCOUNT if self.portfolio else key.decode()
         self.hot = hot
         self.windows = windows
         self.users: dict[str, User] = {}
@@ -180,7 +193,10 @@ class Account:
     def own_due(self) -> int:
         """As `next_due`, without the users': theirs are in their own records."""
         hot = self.hot
-        return NEVER if hot.erased or not hot.due else min(hot.due.values())
+        if hot.erased:
+            return NEVER
+        due = min(hot.due.values()) if hot.due else NEVER
+        return min(due, hot.score_due or NEVER)
 
     def note_user_due(self, user_id: str, user: User) -> None:
         """Queue a user's next deadline. Entries that are no longer so are dropped when they come up."""

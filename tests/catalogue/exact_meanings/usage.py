@@ -150,6 +150,13 @@ CASES = [
         {SILENCE: ["D34 10:00 raised warning"]},
     ),
     Case(
+        "silence: a late use before the first one is the fifth day, long after the last use",
+        # Tenure begins earlier with it: every deadline is named anew, and this one has passed already.
+        [*(use(at(day)) for day in range(1, 5)), profile(at(40, "11:00:00"), name="Late"), use(at(0))],
+        {SILENCE: ["D40 11:00 raised warning opened D34 10:00"]},
+        until=44,
+    ),
+    Case(
         "silence: 14 days for high touch",
         [profile(at(0), tier="high"), *BUSY_WEEK],
         {SILENCE: ["D18 10:00 raised warning"]},
