@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -69,6 +70,18 @@ class Mail(Struct, array_like=True):
         reader = self._reader(who)
         if at >= reader.left_at:
             reader.left_at, reader.leave_event = at, event_id
+
+    def reader(self, names: Callable[[str], bool]) -> Reader:
+        """What one person did, who may be written to under several names."""
+        found = Reader()
+        for who, known in self.readers.items():
+            if names(who):
+                found.read_at = max(found.read_at, known.read_at)
+                if known.bounced_at > found.bounced_at:
+                    found.bounced_at, found.bounce_event = known.bounced_at, known.bounce_event
+                if known.left_at > found.left_at:
+                    found.left_at, found.leave_event = known.left_at, known.leave_event
+        return found
 
     @property
     def over(self) -> bool:

@@ -40,7 +40,7 @@ class Touch(Struct, array_like=True):
 
 
 class Review(Struct, array_like=True):
-    """A business review that was held, with an executive sponsor (1), with somebody else though there is one (0), or unknown (-1)."""
+    """A business review that was held: with an executive sponsor (1), without though there is one (0), or unknown (-1)."""
 
     at: int
     event_id: str
@@ -148,7 +148,8 @@ def misses(reviews: Reviews) -> list[Miss]:
         found.append(Miss(reviews.missed_at, "missed", reviews.missed_event))
     if reviews.due_day >= 0:
         end = max(midnight(reviews.due_day + 1), reviews.planned_at)
-        if not any(reviews.planned_at <= review.at < end for review in reviews.held):
+        since = min(reviews.planned_at, midnight(reviews.due_day))
+        if not any(since <= review.at < end for review in reviews.held):
             found.append(Miss(end, "not_held", reviews.plan_event))
     joined = {day_of(review.at) for review in reviews.held if review.sponsor == 1}
     alone = [review for review in reviews.held if review.sponsor == 0 and day_of(review.at) not in joined]
