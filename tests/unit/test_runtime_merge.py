@@ -70,6 +70,13 @@ def test_live_records_come_by_time_and_equal_times_in_the_order_of_topics(merge:
     assert merge.queued == 0
 
 
+def test_a_late_record_follows_the_tick_that_it_came_after_on_every_topic(merge: PartitionMerge) -> None:
+    """Fetched together or one by one: otherwise its account's clock would depend on the batch."""
+    push(merge, A, [ticked(A, 0, T, historical=False)])
+    push(merge, B, [ticked(B, 0, T, historical=False), entry(B, 1, T - 5)])
+    assert taken(merge) == [(B, 0), (A, 0), (B, 1)]
+
+
 def test_live_records_do_not_wait_for_an_idle_topic(merge: PartitionMerge) -> None:
     push(merge, A, [entry(A, 0, T)])
     assert taken(merge) == [(A, 0)]

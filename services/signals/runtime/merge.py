@@ -6,7 +6,9 @@ a queue of decoded records with a key each, sorted because a key never falls bel
 * a record whose effect is in the state already: `REREAD`, before everything, never waited for;
 * in historical mode (from a historical tick to the next live one): `HISTORICAL` + its place in the replayed file, or the
   key before it where it has none;
-* live: the event's time, a tick's `now`, or for a record that could not be decoded the key before it.
+* live: twice the event's time and one, twice a tick's `now`, or for a record that could not be decoded the key before it.
+  So a late record, which is keyed by the tick that it came after, follows that tick on every topic, however the records
+  were fetched.
 
 `take` pops what may be applied now. A queue that is empty holds everything back while it is historical or has records on
 the broker that are not here yet; a queue that is not empty but will need more is a bound with its last key.
@@ -49,9 +51,11 @@ class TopicQueue:
                 if item[1] > applied:
                     top = max(top, self._key(None if sequences is None else sequences[place], item, top))
             else:
-                key = event.time_us  # type: ignore[union-attr]  # not a refusal
+                key = 2 * event.time_us + 1  # type: ignore[union-attr]  # not a refusal
                 if key > top:
                     top = key
+                elif not top & 1:
+                    top += 1  # late: behind the tick that it came after
             add(top)
         self.items += items
 
@@ -61,10 +65,10 @@ class TopicQueue:
         if tick is not None:
             self.historical = tick.historical
             if not tick.historical:
-                return round(tick.now.timestamp() * 1e6)
+                return 2 * round(tick.now.timestamp() * 1e6)
         if self.historical:
             return max(previous, HISTORICAL) if sequence is None else HISTORICAL + sequence
-        return previous if isinstance(event, Refusal) else event.time_us
+        return previous if isinstance(event, Refusal) else 2 * event.time_us + 1
 
     def cut(self, count: int) -> list[Item]:
         """Remove and return the first `count` records."""
