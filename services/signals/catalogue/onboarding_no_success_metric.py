@@ -34,7 +34,8 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     onboarding = c.dossier.onboarding
     held, goals = kickoff_at(onboarding), onboarding.goals
     whole = sum(goal.whole for goal in goals.values())
-    sentence = f"The kickoff was held on {on(day_of(held))}; {whole} of {len(goals)} goals have metric, baseline, target and date."
+    goals_say = f"{whole} of {len(goals)} goals have metric, baseline, target and date"
+    sentence = f"The kickoff was held on {on(day_of(held))}; {goals_say}."
     ids = [goal.event_id for goal in goals.values() if goal.event_id]
     return sentence, [evidence("goals_agreed", whole, "goals", threshold=1, event_ids=ids[:20])]
 
