@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 
 import schemas
 from services.signals.catalogue.registry import content_hash, entries
-from services.signals.core.signal import FACT_NAMES
+from services.signals.core.signal import FACT_NAMES, Signal
 
 HERE = Path(__file__).parent
 LOCK = HERE / "lock.json"
@@ -22,8 +23,10 @@ RETIRED = HERE / "retired.txt"
 DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
 
 
-def described() -> list[dict[str, Any]]:
-    """Each signal as other processes and people see it, by id."""
+def described(signals: Iterable[Signal] | None = None) -> list[dict[str, Any]]:
+    """Each signal, of the built-in ones or of these, as other processes and people see it, by id."""
+    if signals is None:
+        signals = (signal for signal, _, _ in entries().values())
     return [
         {
             "id": signal.id,
@@ -44,7 +47,7 @@ def described() -> list[dict[str, Any]]:
             "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
             "action": msgspec.to_builtins(signal.action),
         }
-        for signal, _, _ in sorted(entries().values(), key=lambda entry: entry[0].id)
+        for signal in sorted(signals, key=lambda signal: signal.id)
     ]
 
 

@@ -39,10 +39,16 @@ def content_hash(module: ModuleType) -> str:
     return hashlib.sha256(inspect.getsource(module).split("\nCASES = ")[0].encode()).hexdigest()[:16]
 
 
-def load(overrides: Path | None = None) -> Catalogue:
-    """The catalogue in force. Raises ValueError where an overrides file is given: none is supported yet."""
-    if overrides is not None:
-        raise ValueError("EBBTIDE_CATALOGUE_FILE: overrides are not supported by this version; unset it")
+def load(operators: Path | None = None) -> Catalogue:
+    """The catalogue in force: the built-in one, with the operators' file laid over it where one is given.
+
+    Raises CatalogueFileError, a ValueError, that names every mistake of the file.
+    """
     found = entries()
     digest = hashlib.sha256("".join(content_hash(module) for _, _, module in found.values()).encode()).hexdigest()[:16]
-    return Catalogue([signal for signal, _, _ in found.values()], digest)
+    built_in = Catalogue([signal for signal, _, _ in found.values()], digest)
+    if operators is None:
+        return built_in
+    from services.signals.operators import read  # its conditions are made of what this package defines
+
+    return read(operators, built_in.by_id).over(built_in)

@@ -1,0 +1,132 @@
+"""What the file says of built-in things: signals switched off, thresholds per tier, weights of health, features that are core."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from services.signals.core.measures import Feature
+from services.signals.core.score import WEIGHTS
+from services.signals.core.signal import Signal
+from services.signals.operators.reading import DEFAULT, TIERS, Node, nearest, shown
+
+WHOLE_WEIGHT = 100
+MAX_FEATURES = 5000
+
+
+def signal(built_in: Signal, node: Node) -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Whether a built-in signal is judged at all, and per tier the thresholds in force that are not its own."""
+    parts = node.members(("enabled", "thresholds"))
+    enabled = parts["enabled"].flag() if "enabled" in parts else True
+    changed = _thresholds(built_in, parts["thresholds"]) if "thresholds" in parts else {}
+    return enabled is not False, changed
+
+
+def _thresholds(built_in: Signal, node: Node) -> dict[str, dict[str, Any]]:
+    before = len(node.mistakes)
+    own = {tier: built_in.parameters(tier) for tier in TIERS}
+    examples = {name: value for tier in TIERS for name, value in own[tier].items()}
+    given: dict[str, dict[str, Any]] = {}
+    for tier, part in node.members((DEFAULT, *TIERS)).items():
+        given[tier] = {}
+        for name, value in part.named("thresholds").items():
+            if name not in examples:
+                value.say(f"{built_in.id} has no such threshold", nearest(name, examples))
+            elif _same_shape(value, examples[name]):
+                given[tier][name] = value.value
+    if len(node.mistakes) > before:
+        return {}
+    changed: dict[str, dict[str, Any]] = {}
+    for tier in TIERS:
+        # Cell by cell over what is built in: a tier that has a threshold of its own keeps it, whatever the default becomes.
+        default = {**built_in.thresholds.get(DEFAULT, {}), **given.get(DEFAULT, {})}
+        new = {**default, **built_in.thresholds.get(tier, {}), **given.get(tier, {})}
+        _crossed(node, own[tier], new, tier)
+        refused = built_in.refuses(new)
+        if refused:
+            node.say(f"{refused} ({tier} touch)", "Change the thresholds so that it can be judged.")
+        differing = {name: value for name, value in new.items() if own[tier].get(name) != value}
+        if differing:
+            changed[tier] = differing
+    return {} if len(node.mistakes) > before else changed
+
+
+def _same_shape(node: Node, example: Any) -> bool:
+    """Whether a value is of the kind of the built-in one: no sign, whole number or list of another kind."""
+    value = node.value
+    if isinstance(example, list | tuple):
+        if not isinstance(value, list) or not value:
+            node.say(f"{shown(value)} is no list", f"Give one such as {list(example)!r}.")
+            return False
+        fits = [_same_shape(part, example[0]) for part in node.items(50, "values")]
+        if all(fits) and isinstance(example[0], list | tuple) and any(len(v) != len(example[0]) for v in value):
+            node.say(f"its lists do not all have {len(example[0])} items", f"Give one such as {list(example)!r}.")
+            return False
+        return bool(fits) and all(fits)
+    if isinstance(example, dict):
+        known = {str(name): value for name, value in example.items()}
+        return all(
+            name in known and _same_shape(part, known[name]) for name, part in node.members(tuple(known)).items()
+        )
+    if isinstance(example, bool):
+        return node.flag() is not None
+    if isinstance(example, str):
+        return node.text() is not None
+    least = 0 if example >= 0 else -1e12
+    if isinstance(example, int):
+        return node.whole(int(least), 10**12) is not None
+    return node.number(least, 1e12) is not None
+
+
+def _crossed(node: Node, own: Mapping[str, Any], new: Mapping[str, Any], tier: str) -> None:
+    """`raise_…` and `clear_…` thresholds of one name must stay on the sides on which they are built in."""
+    for name, raises in new.items():
+        clears = f"clear{name.removeprefix('raise')}"
+        if not name.startswith("raise") or clears not in new:
+            continue
+        built_in, now = own[clears] - own[name], new[clears] - raises
+        if built_in and math.copysign(1, built_in) * now <= 0:
+            side = "above" if built_in > 0 else "below"
+            node.say(
+                f"{clears} ({new[clears]}) must stay {side} {name} ({raises}) for {tier} touch",
+                "It would clear while it holds: give both.",
+            )
+
+
+def weights(node: Node) -> dict[str, dict[str, Decimal]]:
+    """The weights of health's components per tier, where they are not the built-in ones. Each tier's sum is 100."""
+    parts = node.members(("weights",))
+    found: dict[str, dict[str, Decimal]] = {}
+    if "weights" not in parts:
+        return found
+    before = len(node.mistakes)
+    for tier, part in parts["weights"].members((DEFAULT, *TIERS)).items():
+        given = {
+            name: value.number(0, WHOLE_WEIGHT) for name, value in part.members(tuple(WEIGHTS), tuple(WEIGHTS)).items()
+        }
+        found[tier] = {name: Decimal(str(given[name])) for name in WEIGHTS if given.get(name) is not None}
+        total = sum(found[tier].values())
+        if len(found[tier]) == len(WEIGHTS) and total != WHOLE_WEIGHT:
+            part.say(f"the weights sum to {total}", f"Make them sum to {WHOLE_WEIGHT}.")
+    if len(node.mistakes) > before:
+        return {}
+    built_in = {name: Decimal(str(weight)) for name, weight in WEIGHTS.items()}
+    chosen = {tier: found.get(tier, found.get(DEFAULT, built_in)) for tier in TIERS}
+    return {tier: mine for tier, mine in chosen.items() if mine != built_in}
+
+
+def features(node: Node) -> dict[str, Feature]:
+    """What is said of features: core, advanced, or not."""
+    found = {}
+    nodes = node.named("features")
+    if len(nodes) > MAX_FEATURES:
+        node.say(f"there are {len(nodes)}", f"At most {MAX_FEATURES} are allowed.")
+        return {}
+    for name, part in nodes.items():
+        flags = {flag: value.flag() for flag, value in part.members(("core", "advanced")).items()}
+        if isinstance(part.value, dict) and not part.value:
+            part.say("nothing is said of it", "Give `core`, `advanced` or both.")
+        found[name] = Feature(flags.get("core"), flags.get("advanced"))
+    return found
