@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from services.signals.core.advocacy import Advocacy, first_leaving, sum_days
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.mail import Mail
+from services.signals.core.surveys import Surveys
 from services.signals.core.touches import Touches
 
 MAX_COMPLAINTS = 20
@@ -46,6 +47,7 @@ class Engagement(Struct, array_like=True):
     complaints: list[Complaint] = []  # by time, the latest `MAX_COMPLAINTS`
     evaluation: Announcement = field(default_factory=Announcement)
     away: dict[str, Away] = {}  # by contact id
+    surveys: Surveys = field(default_factory=Surveys)
 
     def away_at(self, contact: str, at: int) -> bool:
         """Whether a contact was out of office at an instant, as far as the latest word on it says."""

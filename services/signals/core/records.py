@@ -32,7 +32,11 @@ class User(Struct, array_like=True):
 
 
 class Ticket(Struct, array_like=True):
-    """A ticket. `critical_since` is when it last became P1 or P2, -1 while it is neither."""
+    """A ticket. `critical_since` is when it last became P1 or P2, -1 while it is neither.
+
+    `solved_at` is when it was first resolved or closed since it was last open, -1 before; `escalated_at` the latest
+    escalation. Where no time set a field, its `_at` is -1.
+    """
 
     opened_at: int
     priority: str
@@ -43,10 +47,19 @@ class Ticket(Struct, array_like=True):
     event_id: str
     topic: str | None = None
     category: str | None = None
+    topic_at: int = -1
+    category_at: int = -1
+    solved_at: int = -1
+    reopened_at: int = -1
+    escalated_at: int = -1
+    escalated_event: str = ""
 
 
 class Invoice(Struct, array_like=True):
-    """An invoice. `issued` is false while only a payment of it was seen. Amounts are decimal strings."""
+    """An invoice. `issued` is false while only a payment of it was seen. Amounts are decimal strings.
+
+    `issued_at` is the issuing event's time; `paid_at` the last payment's, -1 where a credit came after it or none did.
+    """
 
     issued: bool = False
     due_day: int = 0
@@ -56,3 +69,5 @@ class Invoice(Struct, array_like=True):
     paid: str = "0"
     settled: bool = False
     event_id: str = ""
+    issued_at: int = -1
+    paid_at: int = -1

@@ -6,17 +6,18 @@ import datetime as dt
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from schemas.envelope import Event
-from schemas.events.accounts import AccountUpdated, Commitment, Contact, Goal, Milestone, Renewed
+from schemas.events.accounts import AccountUpdated, Commitment, Contact, Goal, Milestone, Renewed, SubscriptionChanged
 from services.signals.core import onboarding
 from services.signals.core.advocacy import Moved
-from services.signals.core.apply.handler import Handler, Records, known, note_value
+from services.signals.core.apply.handler import Handler, Records, note_value
 from services.signals.core.contacts import MAX_CONTACTS
 from services.signals.core.days import day_of_date
 from services.signals.core.signal import Fact
 from services.signals.core.state import Account
+from services.signals.core.subscriptions import CONTRACT, STATED, SUBSCRIPTION, Level
 
 
 def account_updated(account: Account, event: Event, at: int, records: Records) -> int:
@@ -30,7 +31,49 @@ def account_updated(account: Account, event: Event, at: int, records: Records) -
             account.health_urgent = True
             if name == "pilot":
                 account.change_dossier().onboarding.note_pilot(profile.fields.get("pilot"))
-    return Fact.PROFILE if profile.tier == tier else Fact.PROFILE | Fact.TIER
+    facts = _note_contract(account, data.mrr, data.seats, at, event.id)
+    return facts | (Fact.PROFILE if profile.tier == tier else Fact.PROFILE | Fact.TIER)
+
+
+def _note_contract(
+    account: Account, mrr: str | UnsetType | None, seats: int | UnsetType | None, at: int, event_id: str
+) -> int:
+    """What the account pays in all and for how many seats, as its profile states it. Null says nothing of either."""
+    if not isinstance(mrr, str) and not isinstance(seats, int):
+        return 0
+    line = account.change_dossier().billing.subscriptions.line(STATED, "", CONTRACT)
+    if line is None:
+        account.hot.over_cap += 1
+        return 0
+    stated = mrr if isinstance(mrr, str) else None
+    line.say(Level(at, mrr=stated, quantity=str(seats) if isinstance(seats, int) else None, event_id=event_id))
+    return Fact.SUBSCRIPTIONS
+
+
+def subscription_changed(account: Account, event: Event, at: int, records: Records) -> int:
+    """What is paid for one subscription. Under another product it goes on there, and the one before is not paid any more."""
+    data: SubscriptionChanged = event.data
+    paid = account.change_dossier().billing.subscriptions
+    name = f"{data.subscription_id}\x1f"
+    for key, known in paid.lines.items():
+        if key.startswith(SUBSCRIPTION + name) and known.product != data.product and known.at(at) is not None:
+            known.say(Level(at, mrr="0", event_id=event.id))
+    line = paid.line(SUBSCRIPTION, name + data.product, data.product)
+    if line is None:
+        account.hot.over_cap += 1
+        return Fact.SUBSCRIPTIONS
+    discount = data.discount if data.discount is not None or line.at(at) is not None else 0
+    line.say(
+        Level(
+            at,
+            mrr=data.mrr,
+            quantity=None if data.quantity is None else str(data.quantity),
+            unit_price=data.unit_price,
+            discount=None if discount is None else str(discount),
+            event_id=event.id,
+        )
+    )
+    return Fact.SUBSCRIPTIONS
 
 
 def _plain(value: Any) -> Any:
@@ -180,7 +223,7 @@ def renewed(account: Account, event: Event, at: int, records: Records) -> int:
     if at >= hot.churn_known_at:
         hot.churned, hot.churn_known_at = False, at
     account.health_urgent = True
-    return Fact.PROFILE | Fact.CONTRACT
+    return Fact.PROFILE | Fact.CONTRACT | _note_contract(account, data.mrr, None, at, event.id)
 
 
 def churned(account: Account, event: Event, at: int, records: Records) -> int:
@@ -201,7 +244,7 @@ BY_TYPE: dict[str, Handler] = {
     "account.goal_achieved": goal_achieved,
     "account.commitment_made": commitment_made,
     "account.commitment_kept": commitment_kept,
-    "account.subscription_changed": known,
+    "account.subscription_changed": subscription_changed,
     "account.milestone_planned": milestone_planned,
     "account.milestone_done": milestone_done,
     "account.renewed": renewed,

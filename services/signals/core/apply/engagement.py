@@ -9,7 +9,7 @@ from schemas.envelope import Event
 from schemas.events import engagement as said
 from schemas.events.engagement import Survey
 from services.signals.core.advocacy import COMMUNITY_DAYS, TRAINING_DAYS, Advocacy, count_day, note_act
-from services.signals.core.apply.handler import Handler, Records, known
+from services.signals.core.apply.handler import Handler, Records
 from services.signals.core.days import day_of, day_of_date
 from services.signals.core.engagement import MAX_AWAY, MAX_COMPLAINTS, Announcement, Away, Complaint, Engagement
 from services.signals.core.mail import BOUNCED, CLICKED, OPENED, UNSUBSCRIBED
@@ -20,18 +20,31 @@ from services.signals.core.touches import Review, Touch, hold_review, miss_revie
 KEPT_ANSWERS = 16
 
 
-def survey_answered(account: Account, event: Event, at: int, records: Records) -> int:
-    """An NPS answer counts once per (survey, user). The answer with the latest time decides."""
+def survey_sent(account: Account, event: Event, at: int, records: Records) -> int:
+    """A survey went out, to one person or to the account."""
     data: Survey = event.data
-    if data.kind != "nps" or data.score is None:
+    account.change_dossier().engagement.surveys.send(data.survey_id, data.kind, at, event.id)
+    return Fact.SURVEYS
+
+
+def survey_answered(account: Account, event: Event, at: int, records: Records) -> int:
+    """A scored answer counts once per (survey, user). The answer with the latest time decides."""
+    data: Survey = event.data
+    who = data.user or ""
+    user = records.user(account, who)
+    identity = data.survey_id if data.kind == "nps" else f"{data.kind}\0{data.survey_id}"
+    if identity in user.answered:
         return 0
-    user = records.user(account, data.user or "")
-    if data.survey_id in user.answered:
-        return 0
-    user.answered = [*user.answered, data.survey_id]
+    surveys = account.change_dossier().engagement.surveys
+    surveys.answer(data.survey_id, data.kind, who, data.score, at, event.id)
+    if data.score is None:
+        return Fact.SURVEYS
+    user.answered = [*user.answered, identity]
+    records.changed(account, who)
+    if data.kind != "nps":
+        return Fact.SURVEYS
     user.nps = sorted([*user.nps, (at, data.score, event.id)], key=lambda answer: answer[0])[-KEPT_ANSWERS:]
-    records.changed(account, data.user or "")
-    return Fact.SURVEY
+    return Fact.SURVEY | Fact.SURVEYS
 
 
 def touchpoint_held(account: Account, event: Event, at: int, records: Records) -> int:
@@ -156,7 +169,7 @@ def contact_away(account: Account, event: Event, at: int, records: Records) -> i
 
 
 BY_TYPE: dict[str, Handler] = {
-    "survey.sent": known,
+    "survey.sent": survey_sent,
     "survey.answered": survey_answered,
     "touchpoint.held": touchpoint_held,
     "touchpoint.planned": touchpoint_planned,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from schemas.envelope import Event
-from schemas.events.tickets import TicketOpened, TicketStep, TicketUpdated
+from schemas.events.tickets import TicketOpened, TicketRated, TicketStep, TicketUpdated
 from services.signals.core.apply.handler import Handler, Records
 from services.signals.core.records import Ticket
 from services.signals.core.signal import Fact
 from services.signals.core.state import MAX_OPEN_TICKETS, OPENINGS_KEPT_US, Account
+from services.signals.core.support import Rated, Reopened, Request, Solved
 
 CRITICAL_PRIORITIES = ("P1", "P2")
 
@@ -31,44 +32,110 @@ def ticket_opened(account: Account, event: Event, at: int, records: Records) -> 
         event_id=event.id,
         topic=data.topic,
         category=data.category,
+        topic_at=-1 if data.topic is None else at,
+        category_at=-1 if data.category is None else at,
     )
+    request = Request(at, data.priority, data.topic, data.category, event.id)
+    hot.over_cap += account.change_dossier().support.open(data.ticket_id, request, hot.clock)
     horizon = hot.clock - OPENINGS_KEPT_US
     hot.openings = sorted([*(entry for entry in hot.openings if entry[0] > horizon), (at, data.ticket_id)])
     return Fact.TICKETS
 
 
 def ticket_updated(account: Account, event: Event, at: int, records: Records) -> int:
-    """A new priority counts unless a later event set one already. An unknown ticket: nothing happens, and it is counted."""
+    """What is given counts unless a later event set it already. An unknown ticket: nothing happens, and it is counted."""
     data: TicketUpdated = event.data
     ticket = records.ticket(account, data.ticket_id)
     if ticket is None:
         account.hot.unknown_entities += 1
         return 0
-    ticket.topic = data.topic or ticket.topic
-    ticket.category = data.category or ticket.category
+    if data.topic is not None and at >= ticket.topic_at:
+        ticket.topic, ticket.topic_at = data.topic, at
+    if data.category is not None and at >= ticket.category_at:
+        ticket.category, ticket.category_at = data.category, at
     if data.priority is not None and at >= ticket.priority_at:
         if data.priority not in CRITICAL_PRIORITIES:
             ticket.critical_since = -1
         elif ticket.critical_since < 0:
             ticket.critical_since = at
         ticket.priority, ticket.priority_at = data.priority, at
+    support = account.change_dossier().support
+    if (request := support.requests.get(data.ticket_id)) is not None:
+        request.priority, request.topic, request.category = ticket.priority, ticket.topic, ticket.category
+    if (solved := support.solved.get(data.ticket_id)) is not None:
+        solved.topic = ticket.topic
     _keep_ticket(account, data.ticket_id, ticket)
     return Fact.TICKETS
 
 
-def _set_open(is_open: bool) -> Handler:
-    def step(account: Account, event: Event, at: int, records: Records) -> int:
-        data: TicketStep = event.data
-        ticket = records.ticket(account, data.ticket_id)
-        if ticket is None:
-            account.hot.unknown_entities += 1
-            return 0
-        if at >= ticket.state_at:
-            ticket.is_open, ticket.state_at = is_open, at
-            _keep_ticket(account, data.ticket_id, ticket)
-        return Fact.TICKETS
+def ticket_ended(account: Account, event: Event, at: int, records: Records) -> int:
+    """Resolved or closed: not open from then on, unless a later event says otherwise. The first such step solved it."""
+    data: TicketStep = event.data
+    ticket = records.ticket(account, data.ticket_id)
+    if ticket is None:
+        account.hot.unknown_entities += 1
+        return 0
+    if at >= ticket.state_at:
+        if ticket.is_open or ticket.solved_at < 0:
+            ticket.solved_at = at
+        ticket.is_open, ticket.state_at = False, at
+    elif not ticket.is_open and max(ticket.reopened_at, ticket.opened_at) <= at < ticket.solved_at:
+        ticket.solved_at = at
+    _keep_ticket(account, data.ticket_id, ticket)
+    _keep_solved(account, data.ticket_id, ticket)
+    return Fact.TICKETS
 
-    return step
+
+def ticket_reopened(account: Account, event: Event, at: int, records: Records) -> int:
+    """Open again, unless a later event already ended it: then it was solved by that one."""
+    data: TicketStep = event.data
+    ticket = records.ticket(account, data.ticket_id)
+    if ticket is None:
+        account.hot.unknown_entities += 1
+        return 0
+    ticket.reopened_at = max(ticket.reopened_at, at)
+    if at >= ticket.state_at:
+        ticket.is_open, ticket.state_at = True, at
+    elif at >= ticket.solved_at >= 0:
+        ticket.solved_at = ticket.state_at
+    support = account.change_dossier().support
+    account.hot.over_cap += support.reopen(Reopened(at, data.ticket_id, event.id), account.hot.clock)
+    _keep_ticket(account, data.ticket_id, ticket)
+    _keep_solved(account, data.ticket_id, ticket)
+    return Fact.TICKETS
+
+
+def ticket_escalated(account: Account, event: Event, at: int, records: Records) -> int:
+    """Escalated: it counts while the ticket is open."""
+    data: TicketStep = event.data
+    ticket = records.ticket(account, data.ticket_id)
+    if ticket is None:
+        account.hot.unknown_entities += 1
+        return 0
+    if at >= ticket.escalated_at:
+        ticket.escalated_at, ticket.escalated_event = at, event.id
+        _keep_ticket(account, data.ticket_id, ticket)
+    return Fact.TICKETS
+
+
+def ticket_rated(account: Account, event: Event, at: int, records: Records) -> int:
+    """The customer's rating of a ticket: of one ticket the latest counts."""
+    data: TicketRated = event.data
+    if records.ticket(account, data.ticket_id) is None:
+        account.hot.unknown_entities += 1
+        return 0
+    support = account.change_dossier().support
+    account.hot.over_cap += support.rate(data.ticket_id, Rated(at, data.score), account.hot.clock)
+    return Fact.TICKETS
+
+
+def _keep_solved(account: Account, ticket_id: str, ticket: Ticket) -> None:
+    support = account.change_dossier().support
+    if ticket.is_open:
+        support.solved.pop(ticket_id, None)
+    else:
+        solved = Solved(ticket.opened_at, ticket.solved_at, ticket.topic)
+        account.hot.over_cap += support.solve(ticket_id, solved, account.hot.clock)
 
 
 def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
@@ -93,10 +160,10 @@ def known_ticket(account: Account, event: Event, at: int, records: Records) -> i
 BY_TYPE: dict[str, Handler] = {
     "ticket.opened": ticket_opened,
     "ticket.updated": ticket_updated,
-    "ticket.escalated": known_ticket,
+    "ticket.escalated": ticket_escalated,
     "ticket.responded": known_ticket,
-    "ticket.rated": known_ticket,
-    "ticket.resolved": _set_open(False),
-    "ticket.closed": _set_open(False),
-    "ticket.reopened": _set_open(True),
+    "ticket.rated": ticket_rated,
+    "ticket.resolved": ticket_ended,
+    "ticket.closed": ticket_ended,
+    "ticket.reopened": ticket_reopened,
 }
