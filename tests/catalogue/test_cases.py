@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.backtest.run import run
 from services.signals.catalogue import entries
@@ -23,7 +24,7 @@ def lines_of(case: Case) -> list[bytes]:
                 "id": event[3] if len(event) > 3 else f"e{number}",
                 "source": "case",
                 "type": event[1],
-                "subject": "acme",
+                **({} if EVENT_TYPES[event[1]].broadcast else {"subject": "acme"}),
                 "time": event[0],
                 "data": event[2],
             }

@@ -17,6 +17,12 @@ def _raises(c: Context) -> Finding | None:
     return Finding("critical" if half else "warning", frozen={"baseline": previous})
 
 
+def _fall(c: Context) -> tuple[float, float]:
+    windows = c.account.windows
+    change = windows.complete_28(USAGE) / windows.complete_previous_28(USAGE) - 1
+    return change, c.p["raise_at"] - 1
+
+
 def _escalates(c: Context) -> Finding | None:
     current = c.account.windows.complete_28(USAGE)
     if c.open.severity != "critical" and current <= c.p["critical_at"] * c.open.frozen["baseline"]:
@@ -93,7 +99,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.decline",
-    version=1,
+    version=2,
     title="Usage is falling",
     kind="risk",
     family="usage",
@@ -103,7 +109,9 @@ SIGNAL = Signal(
     meaning=(
         "Feature uses in production over the 28 complete days before today are at most 75 % of those over the 28 days "
         "before, which were at least 20. The baseline is frozen at the raise. Clears at 85 % of it, or after 90 days "
-        "as the new normal. Judged at midnights and at late events."
+        "as the new normal. Judged at midnights and at late events. Held back where the portfolio fell by half of that or "
+        "more, unless it fell to 75 % against the portfolio too; and while a source of its usage is stale or was within "
+        "the last 28 days."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
     reads=Fact.LATE_USAGE,
@@ -123,6 +131,9 @@ SIGNAL = Signal(
     escalates=_escalates,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=28,
+    fall=_fall,
     describe=_describe,
 )
 

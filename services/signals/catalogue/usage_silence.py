@@ -22,7 +22,8 @@ def _silent_from(c: Context) -> int:
     hot = c.account.hot
     if hot.last_usage < 0 or len(hot.usage_days) < c.p["active_days_min"]:
         return 0
-    return hot.last_usage + int(c.p["days"]) * DAY_US
+    # While its source was stale nothing could be heard of it: the count starts when the source is back.
+    return max(hot.last_usage, c.fed_again("usage")) + int(c.p["days"]) * DAY_US
 
 
 def _raises(c: Context) -> Finding | None:
@@ -52,7 +53,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.silence",
-    version=1,
+    version=2,
     title="Nobody uses the product any more",
     kind="risk",
     family="usage",
@@ -61,7 +62,8 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "The account clock is N × 24 h or more past the last usage event (tech touch 60 days, low 30, high 14), and "
-        "there were usage events on at least 5 distinct days. Opened at that due instant; clears on the next usage event."
+        "there were usage events on at least 5 distinct days. Opened at that due instant; clears on the next usage event. "
+        "Held while a source of its usage is stale; the days then count from when that is back."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 3",
     reads=Fact.PROFILE,
@@ -78,6 +80,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
     describe=_describe,
 )
 

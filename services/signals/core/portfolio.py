@@ -138,9 +138,9 @@ def explained(change: float, threshold: float, shared: float, share: float = SHA
     It does when the portfolio fell by at least `share` of the threshold, unless the account is past the threshold even
     against the portfolio: 60 % less where everybody has 30 % less is 43 % less.
     """
-    if shared > share * threshold:
+    if round(shared, 9) > round(share * threshold, 9):
         return False
-    return shared <= -1 or (1 + change) / (1 + shared) - 1 > threshold
+    return shared <= -1 or round((1 + change) / (1 + shared), 9) > round(1 + threshold, 9)
 
 
 def awaited_until(now: int) -> int:

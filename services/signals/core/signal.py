@@ -50,20 +50,22 @@ class Fact:
     MILESTONES = 1 << 18
     COMMITMENTS = 1 << 19
     SUBSCRIPTIONS = 1 << 20
-    BREADTH = 1 << 21  # a feature or team was used on a day on which it had not been noted yet
+    BREADTH = 1 << 21  # a core or advanced feature, core user or team on a day on which that had not been noted yet
     ERRORS = 1 << 22  # errors and outages that the account saw
     COMPLAINTS = 1 << 23
     MAIL = 1 << 24
     LEARNING = 1 << 25  # training and community
     ADVOCACY = 1 << 26  # references, reviews, referrals
     EVALUATION = 1 << 27
-    RELEASES = 1 << 28  # a feature was released
+    RELEASES = 1 << 28  # a feature was released, or one that the account had ignored is used
     SCORE = 1 << 29  # the health score or its band
     PORTFOLIO = 1 << 30  # the portfolio was measured
     SOURCES = 1 << 31  # a source went stale or is fresh again
     AWAY = 1 << 32  # a contact is out of office
     COUNTED = 1 << 33  # a measure of the operators' own
     LATE_COUNTED = 1 << 34  # the same, on a complete day
+    TEAM = 1 << 35  # a team was used for the first time, or again after four weeks
+    ADVANCED = 1 << 36  # an advanced feature was used in a week in which that had not been noted yet
 
 
 FACT_NAMES: Final = {value: name.lower() for name, value in vars(Fact).items() if name.isupper()}

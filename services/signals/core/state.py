@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from schemas.signals import PORTFOLIO_ACCOUNT
 from services.signals.core.activity import Activity
+from services.signals.core.breadth import Noted
 from services.signals.core.contacts import Contacts
 from services.signals.core.contract import Profile
 from services.signals.core.days import DAY_US, NEVER
@@ -36,6 +37,7 @@ class OpenSubject(Struct, array_like=True):
     user: str
     severity: str
     about: str = ""
+    opened_at: int = 0
 
 
 class IdChunk(Struct, array_like=True):
@@ -98,6 +100,7 @@ class Hot(Struct, array_like=True):
     scores_until: int = -1  # the last of these days
     scores_told: int = -1  # the last of them that was published
     score_due: int = 0  # when the score may change by itself, 0 while nothing is known
+    noted: Noted = field(default_factory=Noted)  # features, teams and core users that wait for the dossier
 
 
 class Account:
