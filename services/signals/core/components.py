@@ -9,8 +9,25 @@ from typing import Final
 
 from services.signals.core.apply import SEEN
 from services.signals.core.days import DAY_US, NEVER, day_of
+from services.signals.core.engagement import (
+    advocacy_acts,
+    community_activity,
+    last_executive_contact,
+    mail_response,
+    trainings_attended,
+)
 from services.signals.core.score import MISSING, Component, Part, Words
 from services.signals.core.state import Account
+from services.signals.core.subscriptions import SETTLED_IN_US, first_contract, known_since, recurring
+from services.signals.core.support import (
+    SOLVED_DAYS,
+    Support,
+    next_crossing,
+    questions_asked,
+    resolution_days,
+    tickets_opened,
+)
+from services.signals.core.surveys import latest_scores
 from services.signals.core.windows import USAGE
 
 FULL_SHARE: Final = 0.8
@@ -30,6 +47,22 @@ def bit(*types: str) -> int:
 USED: Final = bit("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached")
 INVOICED: Final = bit("invoice.issued")
 TICKETED: Final = bit("ticket.opened")
+ANSWERED: Final = bit("survey.answered")
+PAYING: Final = bit("account.updated", "account.subscription_changed", "account.renewed", "invoice.issued")
+TOUCHED: Final = bit("touchpoint.held")
+MAILED: Final = bit("mail.opened", "mail.clicked", "mail.bounced", "mail.unsubscribed")
+ADVOCATED: Final = bit("reference.given", "review.given", "referral.made")
+LEARNT: Final = bit("training.attended", "community.active")
+
+FLOOD_MIN: Final = 5
+SLOW_DAYS: Final = 7
+SILENT_US: Final = 90 * DAY_US
+FALLING: Final = 50.0
+"""The trend of usage at three quarters of the 28 days before."""
+ANSWER_US: Final = 180 * DAY_US
+QUESTION_DAYS: Final = 90
+EXECUTIVE: Final = ((90, 100.0), (180, 60.0))
+"""Days since the last contact with an executive, and what the relationship is worth until then."""
 
 
 # -- adoption: licences in use, and usage against the 28 days before ----------------------------------------------------
@@ -118,24 +151,217 @@ def _payment_words(account: Account, now: int) -> Words:
     return Words(why, "Ask finance to walk the dunning steps", "what is past due is paid", 100.0)
 
 
-def _missing(account: Account, now: int) -> Part:
-    return MISSING
+# -- support: urgent tickets, how many come, how long they take; silence while usage falls ------------------------------
 
 
-def _no_words(account: Account, now: int) -> Words:
-    return Words("nothing is known of it", "Connect the source of these events")
+def _urgent(account: Account, now: int) -> tuple[int, int, int]:
+    """Open P1 and P2 tickets, those open for ten days, and when the next comes to be so."""
+    since = [ticket.critical_since for ticket in account.hot.tickets.values() if ticket.critical_since >= 0]
+    aged = sum(now >= at + AGED_US for at in since)
+    return len(since), aged, min((at + AGED_US for at in since if now < at + AGED_US), default=NEVER)
+
+
+def _flood(support: Support, now: int) -> tuple[int, float]:
+    """Tickets of the last 30 days, and how many 30 days usually have: the mean of the 60 before."""
+    return tickets_opened(support, now, 30), tickets_opened(support, now, 60, before=30) / 2
+
+
+def _support(account: Account, now: int) -> Part:
+    if not account.hot.seen & TICKETED:
+        return MISSING
+    support = account.dossier.support
+    urgent, aged, next_aged = _urgent(account, now)
+    score = 100.0 - 15 * min(3, urgent) - (20 if aged else 0)
+    opened, usual = _flood(support, now)
+    if opened >= FLOOD_MIN and opened > 2 * usual:
+        score -= 15
+    took = resolution_days(support, now)
+    if took is not None and took[0] > SLOW_DAYS:
+        score -= 10
+    quiet = support.last_opened + SILENT_US
+    if now >= quiet and _trend(account) < FALLING:
+        score -= 15
+    solved = (known.at + SOLVED_DAYS * DAY_US for known in support.solved.values())
+    crossing = next_crossing(support, now, (30, 90)) or NEVER
+    rests = min([next_aged, crossing, quiet if now < quiet else NEVER, *(at for at in solved if at > now)])
+    return Part(max(0.0, score), rests)
+
+
+def _support_words(account: Account, now: int) -> Words:
+    support = account.dossier.support
+    urgent, aged, _ = _urgent(account, now)
+    opened, usual = _flood(support, now)
+    took = resolution_days(support, now)
+    why = f"{opened} tickets in 30 days ({usual:g} usual), {urgent} urgent open"
+    why += f", {aged} of them for 10 days" if aged else ""
+    why += f"; {took[0]:.1f} days to solve one" if took is not None else ""
+    if urgent:
+        now_worth = _support(account, now).score or 0.0
+        better = now_worth + 15 * min(3, urgent) + (20 if aged else 0)
+        return Words(why, "Solve the urgent tickets and tell the customer", "the urgent tickets are solved", better)
+    if now >= support.last_opened + SILENT_US and _trend(account) < FALLING:
+        return Words(why + "; silent while usage falls", "Ask what they would need help with")
+    return Words(why, "Nothing to do")
+
+
+# -- survey: the latest answer of each kind -----------------------------------------------------------------------------
+
+
+def _survey(account: Account, now: int) -> Part:
+    if not account.hot.seen & ANSWERED:
+        return MISSING
+    fresh = [
+        (10.0 * score if kind == "nps" else 25.0 * (score - 1), at)
+        for kind, (at, score) in latest_scores(account.dossier.engagement.surveys).items()
+        if now < at + ANSWER_US
+    ]
+    if not fresh:
+        return MISSING
+    return Part(sum(worth for worth, _ in fresh) / len(fresh), min(at for _, at in fresh) + ANSWER_US)
+
+
+def _survey_words(account: Account, now: int) -> Words:
+    if _survey(account, now).score is None:
+        return Words("no survey was answered in half a year", "Send a survey")
+    answers = latest_scores(account.dossier.engagement.surveys)
+    said = ", ".join(f"{kind} {score}" for kind, (at, score) in answers.items() if now < at + ANSWER_US)
+    return Words(
+        f"latest answers: {said}", "Call who answered low, and close the loop", "all answer with the best", 100.0
+    )
+
+
+# -- contract growth: what is paid against the first contract -----------------------------------------------------------
+
+
+def _growth(account: Account, now: int) -> float | None:
+    if not account.hot.seen & PAYING:
+        return None
+    paid = account.dossier.billing.subscriptions
+    first, current = first_contract(paid), recurring(paid, now)
+    return float(current / first) if first and current is not None else None
+
+
+def _contract_growth(account: Account, now: int) -> Part:
+    ratio = _growth(account, now)
+    if ratio is None:
+        return MISSING
+    settled = known_since(account.dossier.billing.subscriptions) + SETTLED_IN_US
+    score = min(100.0, 70 + 150 * (ratio - 1)) if ratio >= 1 else max(0.0, 70 - 350 * (1 - ratio))
+    return Part(score, settled if now < settled else NEVER)
+
+
+def _contract_growth_words(account: Account, now: int) -> Words:
+    ratio = _growth(account, now)
+    if ratio is None:
+        return Words("what the account pays is not known", "Send mrr or subscriptions")
+    return Words(
+        f"pays {100 * ratio:.0f} % of its first contract",
+        "Agree on the next step of growth" if ratio >= 1 else "Find out what they gave up and why",
+        "the contract grows by a fifth over the first",
+        100.0,
+    )
+
+
+# -- self-sufficiency: how-to questions per active user -----------------------------------------------------------------
+
+
+def _self_sufficiency(account: Account, now: int) -> Part:
+    active = account.hot.activity.in_28
+    if not account.hot.seen & TICKETED or not active:
+        return MISSING
+    support = account.dossier.support
+    asked = questions_asked(support, now, QUESTION_DAYS)
+    return Part(100 * max(0.0, 1 - asked / active), next_crossing(support, now, (QUESTION_DAYS,)) or NEVER)
+
+
+def _self_sufficiency_words(account: Account, now: int) -> Words:
+    asked, active = questions_asked(account.dossier.support, now, QUESTION_DAYS), account.hot.activity.in_28
+    why = f"{asked} how-to questions in {QUESTION_DAYS} days from {active} active users"
+    return Words(why, "Invite them to a training" if asked else "Nothing to do", "nobody has to ask", 100.0)
+
+
+# -- executive relationship: the sponsor, and the last contact with one -------------------------------------------------
+
+
+def _executive(account: Account, now: int) -> Part:
+    contacts = account.hot.contacts
+    if "executive_sponsor" in contacts.lost:
+        return Part(0.0)
+    last = last_executive_contact(account.dossier.engagement) if account.hot.seen & TOUCHED else -1
+    if last < 0:
+        return Part(40.0) if contacts.holders("executive_sponsor") else MISSING
+    for days, worth in EXECUTIVE:
+        if now < last + days * DAY_US:
+            return Part(worth, last + days * DAY_US)
+    return Part(20.0)
+
+
+def _executive_words(account: Account, now: int) -> Words:
+    if "executive_sponsor" in account.hot.contacts.lost:
+        return Words("the executive sponsor left", "Win a new sponsor", "a new sponsor is met", 100.0)
+    last = last_executive_contact(account.dossier.engagement)
+    if last < 0:
+        return Words("no executive was ever met", "Plan a meeting with the sponsor", "the sponsor is met", 100.0)
+    why = f"an executive was last met {(now - last) // DAY_US} days ago"
+    return Words(why, "Plan the next executive contact", "the sponsor is met", 100.0)
+
+
+# -- marketing engagement, advocacy, community --------------------------------------------------------------------------
+
+
+def _marketing(account: Account, now: int) -> Part:
+    if not account.hot.seen & MAILED:
+        return MISSING
+    (opened, clicked, bounced, unsubscribed), rests = mail_response(account.dossier.engagement, now)
+    good, bad = opened + clicked, 5 * (bounced + unsubscribed)
+    return Part(100 * good / (good + bad) if good else 0.0, rests)
+
+
+def _marketing_words(account: Account, now: int) -> Words:
+    (opened, clicked, bounced, unsubscribed), _ = mail_response(account.dossier.engagement, now)
+    why = f"{opened} mails opened, {clicked} clicked, {bounced} bounced, {unsubscribed} unsubscribed in 90 days"
+    return Words(why, "Write what concerns them, to whom it concerns", "mails are read", 100.0)
+
+
+def _advocacy(account: Account, now: int) -> Part:
+    if not account.hot.seen & ADVOCATED:
+        return MISSING
+    acts, rests = advocacy_acts(account.dossier.engagement, now)
+    return Part(100.0 if acts else 30.0, rests)
+
+
+def _advocacy_words(account: Account, now: int) -> Words:
+    acts, _ = advocacy_acts(account.dossier.engagement, now)
+    why = f"{acts} references, reviews and referrals in a year"
+    return Words(why, "Thank them" if acts else "Ask for a reference", "a reference is given", 100.0)
+
+
+def _community(account: Account, now: int) -> Part:
+    if not account.hot.seen & LEARNT:
+        return MISSING
+    engagement = account.dossier.engagement
+    active, rests = community_activity(engagement, now)
+    trained, also = trainings_attended(engagement, now)
+    return Part(min(100.0, 25.0 * (active + trained)), min(rests, also))
+
+
+def _community_words(account: Account, now: int) -> Words:
+    engagement = account.dossier.engagement
+    active, trained = community_activity(engagement, now)[0], trainings_attended(engagement, now)[0]
+    why = f"{active} community activities in 90 days, {trained} trainings in 180"
+    return Words(why, "Invite them to the next event", "four take part", 100.0)
 
 
 COMPONENTS: Final = (
     Component("adoption", _adoption, _adoption_words),
-    Component("support", _missing, _no_words),
+    Component("support", _support, _support_words),
     Component("payment", _payment, _payment_words),
-    Component("survey", _missing, _no_words),
-    Component("contract_growth", _missing, _no_words),
-    Component("self_sufficiency", _missing, _no_words),
-    Component("executive_relationship", _missing, _no_words),
-    Component("marketing_engagement", _missing, _no_words),
-    Component("advocacy", _missing, _no_words),
-    Component("community", _missing, _no_words),
+    Component("survey", _survey, _survey_words),
+    Component("contract_growth", _contract_growth, _contract_growth_words),
+    Component("self_sufficiency", _self_sufficiency, _self_sufficiency_words),
+    Component("executive_relationship", _executive, _executive_words),
+    Component("marketing_engagement", _marketing, _marketing_words),
+    Component("advocacy", _advocacy, _advocacy_words),
+    Component("community", _community, _community_words),
 )
 """In the order of the weights."""
