@@ -14,12 +14,14 @@ from typing import Any
 import msgspec
 
 import schemas
+from services.signals.catalogue.document import page
 from services.signals.catalogue.registry import content_hash, entries
 from services.signals.core.signal import FACT_NAMES, Signal
 
 HERE = Path(__file__).parent
 LOCK = HERE / "lock.json"
 RETIRED = HERE / "retired.txt"
+PAGE = HERE.parents[2] / "docs" / "signals.md"
 DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
 
 
@@ -64,6 +66,12 @@ def write() -> None:
     LOCK.write_text(json.dumps(locked(), indent=2) + "\n")
     DESCRIPTION.parent.mkdir(parents=True, exist_ok=True)
     DESCRIPTION.write_text(json.dumps(described(), indent=2, ensure_ascii=False) + "\n")
+    if PAGE.parent.is_dir():  # an installed package has no docs
+        PAGE.write_text(_page())
+
+
+def _page() -> str:
+    return page(signal for signal, _, _ in entries().values())
 
 
 def problems() -> list[str]:
@@ -97,4 +105,6 @@ def problems() -> list[str]:
             found.append(f"{name}: needs a case that fires and a case that stays silent")
     if not DESCRIPTION.exists() or json.loads(DESCRIPTION.read_text()) != described():
         found.append("schemas/generated/catalogue.json is behind; run `ebbtide catalogue check --write`")
+    if PAGE.parent.is_dir() and (not PAGE.exists() or PAGE.read_text() != _page()):
+        found.append("docs/signals.md is behind; run `ebbtide catalogue check --write`")
     return found

@@ -14,7 +14,7 @@ import services.signals.catalogue as folder
 from services.signals.catalogue.definition import Case, Signal
 from services.signals.core.signal import Catalogue
 
-NOT_ENTRIES = frozenset({"definition", "laws", "registry"})
+NOT_ENTRIES = frozenset({"definition", "document", "laws", "registry"})
 
 
 @lru_cache(maxsize=1)
