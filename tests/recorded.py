@@ -96,8 +96,9 @@ def health(
     as_of: dt.datetime | None = None,
     offset: int = 0,
     appended: dt.datetime = APPENDED_0,
+    **more: Any,
 ) -> Stored:
-    """A health record; its `as_of` is `sequence` days after the first day unless given."""
+    """A health record; its `as_of` is `sequence` days after the first day unless given. `more`: members as they are."""
     at = as_of or DAY_0 + dt.timedelta(days=sequence)
     record = Health(
         account_id=account,
@@ -107,9 +108,9 @@ def health(
         open_episodes=[OpenEpisode(episode_id=e, signal="usage.decline", severity="warning") for e in open_episodes],
         profile={"name": account.title(), "tier": "high", "csm": "Ana"} if profile is None else profile,
         churned=churned,
-        first_event_at=DAY_0,
         windows=Windows(as_of=at, **(windows or {})),
         usage_days=[UsageDay(day=day, usage=count, core=count // 2) for day, count in (usage or {}).items()],
+        **({"first_event_at": DAY_0} | more),
     )
     return Stored(HEALTH_TOPIC, 0, offset, milliseconds(appended), account.encode(), msgspec.json.encode(record))
 

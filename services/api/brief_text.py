@@ -188,8 +188,8 @@ def _goal(goal: dict[str, Any]) -> str:
     name = plain(goal["goal"])
     if goal["achieved_at"] is not None:
         return f"Reached {_day(goal['achieved_at'])}: {name}"
-    now = "" if goal["value"] is None else f", now {goal['value']:g}"
-    aim = "" if goal["target"] is None else f", target {goal['target']:g}"
+    now = "" if goal["value"] is None else f", now {_number(goal['value'])}"
+    aim = "" if goal["target"] is None else f", target {_number(goal['target'])}"
     due = "" if goal["due"] is None else f", due {goal['due']}"
     return f"{name}{now}{aim}{due}"
 
@@ -215,11 +215,15 @@ def _renewal(renewal: dict[str, Any]) -> list[str]:
 
 
 def _money(text: str, currency: str | None) -> str:
+    return f"{_number(text)} {plain(currency)}" if currency else _number(text)
+
+
+def _number(given: object) -> str:
+    """A number of the contract, which may be written as text."""
     try:
-        shown = amount(Decimal(text))
+        return amount(Decimal(str(given)))
     except InvalidOperation:
-        shown = plain(text)
-    return f"{shown} {plain(currency)}" if currency else shown
+        return plain(given)
 
 
 def _day(at: dt.datetime | str | None) -> str:

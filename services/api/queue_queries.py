@@ -21,6 +21,7 @@ from schemas.db.tables import KEY_CHARACTERS, Account, HealthDay, QueueEntry, Re
 from schemas.priority import Judged
 from services.api import cursors
 from services.api.parameters import RenewalWindow
+from services.common.problems import FieldError, bad_parameter
 
 FIRST_IN_PAGES: Final = (QueueEntry.rank, QueueEntry.account_id, QueueEntry.episode_id)
 
@@ -57,7 +58,10 @@ class Cohort(Struct, frozen=True):
 async def places(
     connection: AsyncConnection, wanted: Wanted, window: RenewalWindow, order: str
 ) -> tuple[list[Place], str | None]:
-    """One page of the queue and the cursor of the next one. Raises a 400 problem for a cursor of another order."""
+    """One page of the queue and the cursor of the next one.
+
+    Raises a 400 problem for a cursor of another order, and for a window that ends before it begins.
+    """
     statement = select(QueueEntry.account_id, QueueEntry.episode_id, QueueEntry.rank, QueueEntry.precedence).where(
         *_matching(QueueEntry, wanted), *_within(QueueEntry, window)
     )
@@ -104,15 +108,23 @@ def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[boo
 
 
 def _within(entry: type[QueueEntry], window: RenewalWindow) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    found = _renewing(entry.renewal.expression, window)
     if window.tier is not None:
         found.append(entry.tier == window.tier)
     if window.csm is not None:
         found.append(entry.csm == window.csm[:KEY_CHARACTERS])
-    if window.renewal_from is not None:
-        found.append(entry.renewal >= window.renewal_from)
-    if window.renewal_to is not None:
-        found.append(entry.renewal <= window.renewal_to)
+    return found
+
+
+def _renewing(renewal: ColumnElement[Any], window: RenewalWindow) -> list[ColumnElement[bool]]:
+    first, last = window.renewal_from, window.renewal_to
+    if first is not None and last is not None and first > last:
+        raise bad_parameter(FieldError("renewal_from", f"{first} is after the last day, {last}"))
+    found: list[ColumnElement[bool]] = []
+    if first is not None:
+        found.append(renewal >= first)
+    if last is not None:
+        found.append(renewal <= last)
     return found
 
 
@@ -152,10 +164,7 @@ async def accounts_without(
         statement = statement.where(Account.tier == window.tier)
     if window.csm is not None:
         statement = statement.where(Account.csm == window.csm[:KEY_CHARACTERS])
-    if window.renewal_from is not None:
-        statement = statement.where(Standing.renewal >= window.renewal_from)
-    if window.renewal_to is not None:
-        statement = statement.where(Standing.renewal <= window.renewal_to)
+    statement = statement.where(*_renewing(Standing.renewal.expression, window))
     if window.cursor is not None:
         after = cursors.decode(window.cursor, cursors.ByNumber, order)
         last = tuple_(literal(after.value), literal(after.account_id))

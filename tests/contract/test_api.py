@@ -169,10 +169,22 @@ PATHS = (
     "/v1/accounts/acct-01/signals",
     "/v1/accounts/acct-01/timeline",
     "/v1/accounts/acct-01/usage",
+    "/v1/accounts/acct-01/coverage",
+    "/v1/accounts/acct-01/brief",
+    "/v1/queue",
+    "/v1/views",
+    "/v1/views/core-use-and-survey",
     "/v1/signals",
     "/v1/signals/000",
     "/v1/catalogue",
 )
+
+
+def template(path: str) -> str:
+    """The path as the api describes it."""
+    for value, name in (("acct-01", "account_id"), ("000", "episode_id"), ("core-use-and-survey", "name")):
+        path = path.replace(f"/{value}", f"/{{{name}}}")
+    return path
 
 
 def problem(answer: httpx.Response, status: int) -> Any:
@@ -239,6 +251,21 @@ def test_a_write_key_may_not_read_and_a_revoked_key_is_none(api: Api) -> None:
         ("/v1/accounts/acct-01/usage", {"from": "yesterday"}, "from"),
         ("/v1/accounts/acct-01/usage", {"from": "2026-05-02", "to": "2026-05-01"}, "from"),
         ("/v1/accounts/acct-01/usage", {"from": "2020-01-01", "to": "2026-05-01"}, "from"),
+        ("/v1/accounts/acct-01/health", {"from": "2026-05-02", "to": "2026-05-01"}, "from"),
+        ("/v1/accounts/acct-01/coverage", {"state": "open"}, "state"),
+        ("/v1/accounts/acct-01/brief", {"days": "3"}, "days"),
+        ("/v1/queue", {"by": "csm"}, "by"),
+        ("/v1/queue", {"limit": "0"}, "limit"),
+        ("/v1/queue", {"tier": "gold"}, "tier"),
+        ("/v1/queue", {"severity": "high"}, "severity"),
+        ("/v1/queue", {"family": "Usage!"}, "family"),
+        ("/v1/queue", {"renewal_from": "soon"}, "renewal_from"),
+        ("/v1/queue", {"renewal_to": "2026-13-01"}, "renewal_to"),
+        ("/v1/queue", {"renewal_from": "2026-05-02", "renewal_to": "2026-05-01"}, "renewal_from"),
+        ("/v1/queue", {"cursor": "nonsense"}, "cursor"),
+        ("/v1/views/support-and-billing", {"feature": "maps"}, "feature"),
+        ("/v1/views/newest-feature-untried", {"feature": "never released"}, "feature"),
+        ("/v1/views/support-and-billing", {"sort": "rank"}, "sort"),
         ("/v1/catalogue", {"kind": "all"}, "kind"),
     ],
 )
@@ -260,6 +287,9 @@ def test_a_cursor_of_another_order_is_refused(api: Api) -> None:
         "/v1/accounts/nobody/signals",
         "/v1/accounts/nobody/timeline",
         "/v1/accounts/nobody/usage",
+        "/v1/accounts/nobody/coverage",
+        "/v1/accounts/nobody/brief",
+        "/v1/views/nobody",
         "/v1/accounts/%00",
         "/v1/accounts/%00/timeline",
         "/v1/signals/nobody",
@@ -441,11 +471,9 @@ def test_the_catalogue_says_what_each_signal_means(api: Api) -> None:
 def test_answers_are_as_the_api_describes_itself(api: Api) -> None:
     with api.with_key(None) as nobody:
         document = nobody.get("/openapi.json").json()
-    assert set(document["paths"]) == {"/livez", "/readyz"} | {
-        path.replace("acct-01", "{account_id}").replace("000", "{episode_id}") for path in PATHS
-    }
+    assert set(document["paths"]) == {"/livez", "/readyz"} | {template(path) for path in PATHS}
     for path in PATHS:
-        described = document["paths"][path.replace("acct-01", "{account_id}").replace("000", "{episode_id}")]["get"]
+        described = document["paths"][template(path)]["get"]
         assert "422" not in described["responses"]
         schema = described["responses"]["200"]["content"]["application/json"]["schema"]
         jsonschema.validate(api.get(path), schema | {"components": document["components"]})
@@ -490,7 +518,7 @@ def test_without_tables_or_database_it_lives_and_is_not_ready(api: Api, fresh_da
 NAMES = st.sampled_from(
     (
         *("limit", "cursor", "tier", "csm", "q", "sort", "status", "kind", "severity", "signal", "account"),
-        *("since", "until", "type", "from", "to", "other"),
+        *("since", "until", "type", "from", "to", "other", "by", "family", "renewal_from", "renewal_to", "feature"),
     )
 )
 VALUES = st.one_of(

@@ -44,7 +44,7 @@ async def get_brief(request: Request, account_id: AccountId, parameters: Annotat
         known = await _known(connection, account)
     events = [Event(row.time, row.type, _decode(row.data)) for row in rows[:EVENTS_MOST][::-1]]
     # History and health are recorded apart: what came a moment ago may be in one of them only.
-    now = max(account.health.as_of, *(event.time for event in events[-1:]))
+    now = max([account.health.as_of, *(event.time for event in events[-1:])])
     found = brief.brief(known, events, now, complete=len(rows) <= EVENTS_MOST)
     if wants_markdown(request.headers.get("accept", "")):
         response = Response(brief_text.markdown(found), media_type=f"{MARKDOWN}; charset=utf-8")
