@@ -96,7 +96,7 @@ SIGNAL = Signal(
         "Over the accounts with at least 20 uses in the 28 days before: the median change of usage over 28 complete days is "
         "12.5 % down or more, or that of yesterday against the same weekday of the last 4 weeks is 30 % down or more, "
         "of all accounts or of a tier of at least 20. From 20 measured accounts on. Clears when the first is less than "
-        "6.25 % down and the second less than 15 % (a week without a fall, where the day cannot be told); after 14 days "
+        "10 % down and the second less than 15 % (a week without a fall, where the day cannot be told); after 14 days "
         "without a measure it has expired. While the 28 days are 12.5 % down (half of an account's own threshold), a "
         "fall of an account's usage is raised only if it is past its threshold against the portfolio's, or its tier's, "
         "as well. Judged when the portfolio was measured."
@@ -116,7 +116,7 @@ SIGNAL = Signal(
             "accounts_min": MIN_ACCOUNTS,
             "share": SHARE,
             "raise_at": 0.875,
-            "clear_at": 0.9375,
+            "clear_at": 0.9,
             "day_raise_at": 0.7,
             "day_clear_at": 0.85,
             "quiet_days": 7,
@@ -140,12 +140,12 @@ _RAISED = ("2026-03-03T00:00:00Z", "raised", "warning")
 
 CASES = [
     Case(
-        name="an eighth less over 28 days; clears at less than a sixteenth",
+        name="an eighth less over 28 days; clears at less than a tenth",
         events=[
             _measured(1, usage_change=-0.12, usage_change_day=0.0),
             _measured(2, usage_change=-0.125, usage_change_day=0.0),
-            _measured(3, usage_change=-0.0625, usage_change_day=0.0),
-            _measured(4, usage_change=-0.06, usage_change_day=0.0),
+            _measured(3, usage_change=-0.1, usage_change_day=0.0),
+            _measured(4, usage_change=-0.09, usage_change_day=0.0),
         ],
         until="2026-03-06",
         expect=[_RAISED, ("2026-03-05T00:00:00Z", "cleared", "warning")],

@@ -1,0 +1,248 @@
+"""A fall that all share, and a source that stops: said once, and no account is blamed for it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from schemas.signals import Transition
+from services.signals.backtest.run import run
+
+DAY_0 = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)  # a Monday
+RUN_START = int(dt.datetime(2026, 12, 1, tzinfo=dt.UTC).timestamp() * 1e6)
+
+Said = tuple[str, str, str, float]
+"""Account, signal, what, and the day (from `DAY_0`, as a fraction) on which."""
+
+
+def at(day: float) -> str:
+    return (DAY_0 + dt.timedelta(days=day)).isoformat()
+
+
+def line(account: str, day: float, count: int, source: str = "app", type_: str = "usage.feature_used") -> bytes:
+    data: dict[str, Any] = {"feature": "report", "count": count} if type_ == "usage.feature_used" else {}
+    event = {"specversion": "1.0", "id": f"{account}/{type_}/{day}", "source": source, "type": type_}
+    return json.dumps({**event, "subject": account, "time": at(day), "data": data}).encode()
+
+
+def profile(account: str, **fields: Any) -> bytes:
+    event = {"specversion": "1.0", "id": f"{account}/profile", "source": "crm", "type": "account.updated"}
+    return json.dumps({**event, "subject": account, "time": at(0), "data": fields}).encode()
+
+
+def told(lines: Iterable[bytes], days: int) -> list[Said]:
+    """What was raised, escalated and cleared up to the end of day number `days`."""
+    until = (DAY_0 + dt.timedelta(days=days)).date()
+    return [said(change) for change in run(lines, until=until, run_start_us=RUN_START)]
+
+
+def said(change: Transition) -> Said:
+    day = (change.time - DAY_0) / dt.timedelta(days=1)
+    return change.subject, change.data.signal, change.type.removeprefix("signal."), round(day, 4)
+
+
+def of(changes: list[Said], *signals: str) -> list[Said]:
+    return [change for change in changes if change[1] in signals]
+
+
+def everybody(accounts: int, days: int, uses: Callable[[int, int], int]) -> list[bytes]:
+    """Uses of each account (by number) on each day, at ten in the morning."""
+    return [
+        line(f"a{account:02d}", day + 10 / 24, uses(account, day))
+        for day in range(days)
+        for account in range(accounts)
+        if uses(account, day)
+    ]
+
+
+# -- the portfolio ---------------------------------------------------------------------------------------------------
+
+
+def test_a_holiday_is_said_once_and_the_one_that_really_fell_is_raised() -> None:
+    """60 % less for everybody from day 70 to day 73; account 0 has half its use from day 60 on."""
+    changes = told(everybody(25, 100, lambda a, day: (10 if a or day < 60 else 5) if not 70 <= day < 74 else 4), 99)
+    # The day is 40 % of its weekdays before; afterwards the weekday's mean has one such day in it and use is back.
+    assert of(changes, "portfolio.usage_drop") == [
+        ("_portfolio", "portfolio.usage_drop", "raised", 71.0),
+        ("_portfolio", "portfolio.usage_drop", "cleared", 75.0),
+    ]
+    # Ten days with 5 less and four with 6 less: 206 of 280 at the midnight of day 74, and 212 one day sooner.
+    declined = of(changes, "usage.decline")
+    assert [change[:3] for change in declined[:1]] == [("a00", "usage.decline", "raised")]
+    assert declined[0][3] == 74.0
+    assert {change[0] for change in declined} == {"a00"}
+
+
+def test_a_lasting_fall_of_all_is_the_portfolios_and_not_theirs() -> None:
+    """40 % less for everybody from day 60 on; account 0 has 80 % less."""
+    uses = lambda a, day: 20 if day < 60 else (12 if a else 4)  # noqa: E731
+    changes = told(everybody(25, 130, uses), 129)
+    drop = of(changes, "portfolio.usage_drop")
+    assert [change[2] for change in drop] == ["raised", "cleared"]
+    assert drop[0][3] == 61.0  # the first day alone is 40 % below its weekdays
+    declined = of(changes, "usage.decline")
+    assert {change[0] for change in declined} == {"a00"}
+    # After n days the portfolio has 560 - 8n uses in 28 days and account 0 has 560 - 16n: three quarters of it at n = 14.
+    assert declined[0] == ("a00", "usage.decline", "raised", 74.0)
+
+
+def test_before_the_portfolio_fell_by_an_eighth_an_account_stands_for_itself() -> None:
+    """As above, but account 0 stops at once: a quarter less after seven days, when the others have 40 % x 7/28 less."""
+    uses = lambda a, day: 20 if day < 60 else (12 if a else 0)  # noqa: E731
+    changes = told(everybody(25, 75, uses), 74)
+    assert of(changes, "usage.decline")[0] == ("a00", "usage.decline", "raised", 67.0)
+
+
+def test_a_small_portfolio_is_never_guarded() -> None:
+    uses = lambda a, day: 20 if day < 60 else 12  # noqa: E731
+    changes = told(everybody(19, 100, uses), 99)
+    assert len([change for change in of(changes, "usage.decline") if change[2] == "raised"]) == 19
+    assert not of(changes, "portfolio.usage_drop")
+
+
+def test_a_tier_is_held_against_itself() -> None:
+    """Of 20 high and 30 low accounts the high ones have 40 % less: they share it, and one of the low ones does not."""
+    tiers = [profile(f"a{n:02d}", tier="high" if n < 20 else "low") for n in range(50)]
+    uses = lambda a, day: 20 if day < 60 or 20 <= a < 49 else 12  # noqa: E731
+    changes = told([*tiers, *everybody(50, 100, uses)], 99)
+    assert {change[0] for change in of(changes, "usage.decline")} == {"a49"}
+    assert [change[2] for change in of(changes, "portfolio.usage_drop")][:1] == ["raised"]
+
+
+# -- recorded measures -----------------------------------------------------------------------------------------------
+
+
+def measured(day: int, when: float, **data: Any) -> bytes:
+    event = {"specversion": "1.0", "id": f"m{day}", "source": "live", "type": "portfolio.measured"}
+    told_of = (DAY_0 + dt.timedelta(days=day)).date().isoformat()
+    return json.dumps({**event, "time": at(when), "data": {"day": told_of, "accounts": 500, **data}}).encode()
+
+
+def by_time(lines: list[bytes]) -> list[bytes]:
+    return sorted(lines, key=lambda raw: json.loads(raw)["time"])
+
+
+HALVED = everybody(1, 75, lambda _, day: 20 if day < 60 else 4)
+"""Of 20 uses a day 4 are left from day 60 on: 75 % of 28 days at the midnight of day 69 (9 days x 16 = 144 of 560)."""
+
+
+def test_without_a_measure_worth_the_name_it_is_raised_at_the_midnight() -> None:
+    assert of(told(HALVED, 75), "usage.decline")[0] == ("a00", "usage.decline", "raised", 69.0)
+
+
+@pytest.mark.parametrize("minutes", [0, 5, 59])
+def test_what_the_recording_measured_counts_though_it_comes_after_the_midnight(minutes: int) -> None:
+    shared = [measured(day, day + 1 + minutes / 1440, usage_change=-0.3, usage_change_day=0.0) for day in range(55, 70)]
+    changes = told(by_time([*HALVED, *shared]), 69)
+    # At the midnight of day 69 it has 25.7 % less, where everybody has 30 % less. (Of the last midnight nothing is told.)
+    assert [change[3] for change in of(changes, "usage.decline")] == [70.0]
+    assert of(changes, "portfolio.usage_drop")[0] == (
+        "_portfolio",
+        "portfolio.usage_drop",
+        "raised",
+        round(56 + minutes / 1440, 4),
+    )
+
+
+def test_a_decision_waits_an_hour_for_its_measure_and_is_that_of_the_midnight() -> None:
+    shared = [measured(day, day + 1 + 30 / 1440, usage_change=-0.05) for day in range(55, 75)]
+    changes = told(by_time([*HALVED, *shared]), 74)
+    assert of(changes, "usage.decline")[0] == ("a00", "usage.decline", "raised", 69.0)
+
+
+def test_after_an_hour_it_waits_no_longer() -> None:
+    late = measured(68, 69 + 61 / 1440, usage_change=-0.3)
+    changes = told(by_time([*HALVED, late]), 74)
+    assert of(changes, "usage.decline")[0] == ("a00", "usage.decline", "raised", 69.0)
+
+
+# -- sources ---------------------------------------------------------------------------------------------------------
+
+STOPS, RETURNS = 45, 48
+
+
+def feed(accounts: int = 12, days: int = 110) -> list[tuple[float, bytes]]:
+    """Uses at four hours of each day, a sixth less from day 31 on, and a high touch account that is used every 9 days.
+
+    At the end of the hole 28 days of the first have 83 % x 25/28 = 74 % of the 28 days before.
+    """
+    found = [
+        (day + hour / 24, line(f"a{account:02d}", day + hour / 24, 25 if day < 31 else 21))
+        for day in range(days)
+        for hour in (8, 11, 14, 17)
+        for account in range(accounts)
+    ]
+    found += [(day + 0.5, line("rare", day + 0.5, 1)) for day in range(1, days, 9)]
+    return sorted(found)
+
+
+def silent_before(lines: list[tuple[float, bytes]]) -> list[bytes]:
+    return [raw for day, raw in lines if not STOPS <= day < RETURNS]
+
+
+def with_backlog(lines: list[tuple[float, bytes]]) -> list[bytes]:
+    """What the source could not send comes after the first thing that it sends again."""
+    first = next(place for place, (day, _) in enumerate(lines) if day >= RETURNS)
+    hole = [raw for day, raw in lines if STOPS <= day < RETURNS]
+    before = [raw for day, raw in lines[: first + 1] if not STOPS <= day < RETURNS]
+    return [*before, *hole, *(raw for _, raw in lines[first + 1 :])]
+
+
+@pytest.mark.parametrize("comes_back", [silent_before, with_backlog])
+def test_a_feed_that_stops_for_three_days_blames_no_account(
+    comes_back: Callable[[list[tuple[float, bytes]]], list[bytes]],
+) -> None:
+    changes = told([profile("rare", tier="high"), *comes_back(feed())], 109)
+    assert [change for change in changes if change[0] != "_portfolio"] == []
+    # The last at 17 on day 44, usually followed at 8 the next day, and 30 hours more.
+    stale, fresh = changes
+    assert stale == ("_portfolio", "pipeline.source_stale", "raised", round(44 + (17 + 15 + 30) / 24, 4))
+    assert fresh == ("_portfolio", "pipeline.source_stale", "cleared", round(RETURNS + 8 / 24, 4))
+
+
+def test_the_same_hole_in_one_accounts_use_is_its_own() -> None:
+    """The source goes on for others: these accounts fell, and the rarely used one is silent."""
+    others = [
+        (day + h / 24, line(f"b{n}", day + h / 24, 9)) for day in range(110) for h in (8, 12, 16) for n in range(3)
+    ]
+    lines = sorted([*others, *((day, raw) for day, raw in feed() if not STOPS <= day < RETURNS)])
+    changes = told([profile("rare", tier="high"), *(raw for _, raw in lines)], 80)
+    assert {change[0] for change in of(changes, "usage.decline")} == {f"a{n:02d}" for n in range(12)}
+    assert ("rare", "usage.silence", "raised", 37.5 + 14) in changes
+
+
+def test_an_account_that_another_source_feeds_is_not_held() -> None:
+    lines = [(day, raw) for day, raw in feed() if not STOPS <= day < RETURNS]
+    own = [(day + 0.4, line("web", day + 0.4, 20, source="web")) for day in range(110) if day < 30]
+    lively = [(day + 0.6, line("lively", day + 0.6, 20, source="web")) for day in range(110)]
+    changes = told([raw for _, raw in sorted([*lines, *own, *lively])], 80)
+    # Used from day 0 to day 29: at the midnight of day 46 the last 28 days have 12 days of it, those before 18.
+    assert ("web", "usage.decline", "raised", 46.0) in changes
+    assert ("web", "usage.silence", "raised", 59.4) in changes
+
+
+def test_who_is_silent_for_good_is_silent_from_when_the_feed_was_back() -> None:
+    """Used last on day 40, 30 days would end on day 70; the feed was back on day 48, at eight."""
+    gone = [(day + 0.5, line("gone", day + 0.5, 1)) for day in range(30, 41)]
+    lines = [(day, raw) for day, raw in feed() if not STOPS <= day < RETURNS]
+    changes = told([raw for _, raw in sorted([*lines, *gone])], 100)
+    assert of(changes, "usage.silence") == [("gone", "usage.silence", "raised", round(48 + 8 / 24 + 30, 4))]
+
+
+def test_a_source_of_few_accounts_is_their_silence() -> None:
+    lines = [raw for day, raw in feed(accounts=8) if not STOPS <= day < RETURNS]
+    assert not of(told(lines, 60), "pipeline.source_stale")
+
+
+def test_the_recordings_own_word_on_a_source_counts() -> None:
+    """`fresh` is never said of the feed that came back, by whoever watched it live: the watch here says nothing of it."""
+    word = {"specversion": "1.0", "id": "w", "source": "live", "type": "source.stale", "time": at(46)}
+    data = {"source": "app", "topic": "usage", "since": at(45)}
+    lines = [(day, raw) for day, raw in feed() if not STOPS <= day < RETURNS]
+    lines.append((46.0, json.dumps({**word, "data": data}).encode()))
+    changes = told([raw for _, raw in sorted(lines)], 60)
+    assert of(changes, "pipeline.source_stale") == [("_portfolio", "pipeline.source_stale", "raised", 46.0)]
