@@ -105,6 +105,8 @@ def _unusable(config: Settings) -> list[Problem]:
         path = getattr(config, field)
         if path is not None and not path.is_file():
             found.append(Problem(variable(field), f"there is no file {path}", "Correct the path, or unset it."))
+    if config.catalogue_file is not None and config.catalogue_file.is_file():
+        found += _mistakes_of_catalogue(config.catalogue_file)
     for server in (config.kafka_bootstrap_servers or "").split(","):
         host, _, port = server.strip().rpartition(":")
         if config.kafka_bootstrap_servers is not None and not (host and port.isdecimal()):
@@ -116,6 +118,18 @@ def _unusable(config: Settings) -> list[Problem]:
             fix = "Give postgresql://user:password@host:port/database."
             found.append(Problem(variable("database_url"), "it is not the URL of a PostgreSQL database", fix))
     return found
+
+
+def _mistakes_of_catalogue(file: Path) -> list[Problem]:
+    from services.signals.catalogue import load
+    from services.signals.operators import CatalogueFileError
+
+    try:
+        load(file)
+    except CatalogueFileError as error:
+        name = variable("catalogue_file")
+        return [Problem(name, f"{file}: {one.path}: {one.why}", one.fix) for one in error.mistakes]
+    return []
 
 
 @click.command("check-config")

@@ -234,9 +234,14 @@ class Catalogue:
         measures: Sequence[Measure] = (),
         features: Mapping[str, Feature] | None = None,
         weights: Mapping[str, Mapping[str, Decimal]] | None = None,
+        off: Iterable[Signal] = (),
     ) -> None:
-        """`measures`, `features` and `weights` (of health's components, per tier) are operators' own; none by default."""
+        """`measures`, `features` and `weights` (of health's components, per tier) are operators' own; none by default.
+
+        Signals that are `off` are not judged; an episode that they left open ends.
+        """
         self.digest = digest
+        self.off = {signal.id: signal for signal in off}
         self.measures = tuple(measures)
         self.notes = notes(self.measures, features or {}, Fact.COUNTED, Fact.LATE_COUNTED)
         self.weights = {

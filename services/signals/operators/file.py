@@ -35,14 +35,15 @@ class Operators:
 
     def over(self, built_in: Catalogue) -> Catalogue:
         """The catalogue in force. Its digest covers what the file means, not how it is written."""
-        found = [self._overridden(signal) for signal in built_in.signals if signal.id not in self.disabled]
+        found = [self._overridden(signal) for signal in [*built_in.signals, *self.signals]]
         meaning = json.dumps(self.meaning(), sort_keys=True)
         digest = built_in.digest
         if any(self.meaning().values()):
             digest = hashlib.sha256(f"{digest}\0{meaning}".encode()).hexdigest()[:16]
         return Catalogue(
-            [*found, *self.signals],
+            [signal for signal in found if signal.id not in self.disabled],
             digest,
+            off=[signal for signal in found if signal.id in self.disabled],
             measures=[own.core for own in self.measures.values()],
             features=self.features,
             weights=self.weights,
@@ -110,9 +111,11 @@ def understand(raw: Any, built_in: Mapping[str, Signal]) -> Operators:
             elif changed:
                 thresholds[name] = changed
         elif name.startswith(signals.PREFIX):
-            one = signals.read(name, node, known, families)
+            one, enabled = signals.read(name, node, known, families)
             if one is not None:
                 defined.append(one)
+            if not enabled:
+                disabled.add(name)
         else:
             node.say(
                 "there is no such signal",

@@ -55,8 +55,8 @@ Thresholds = dict[str, dict[str, Any]]
 """By `label.name`: the value of each tier."""
 
 
-def read(name: str, node: Node, measures: Mapping[str, Counted], families: Sequence[str]) -> Signal | None:
-    """One signal of the file. None after saying what is wrong with it."""
+def read(name: str, node: Node, measures: Mapping[str, Counted], families: Sequence[str]) -> tuple[Signal | None, bool]:
+    """One signal of the file, and whether it is to be judged. None after saying what is wrong with it."""
     before = len(node.mistakes)
     if not re.fullmatch(NAME, name.removeprefix(PREFIX)):
         node.say(
@@ -78,6 +78,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
             "pages",
             "family",
             "version",
+            "enabled",
         ),
         ("kind", "title", "when", "action", "owner"),
     )
@@ -99,6 +100,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
     family = asked("family", lambda part: part.choice((*families, FAMILY)), FAMILY)
     version = asked("version", lambda part: part.whole(1, 10**6), 1)
     pages = asked("pages", Node.flag, False)
+    enabled = asked("enabled", Node.flag, True)
     reader = _Reader(measures)
     condition = reader.condition(parts["when"], severity, 0) if "when" in parts else None
     reason: Reason | None = Reason()
@@ -106,12 +108,12 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         reason = reasons.read(parts["reason"], tuple(leaves(condition)))
     meaning = asked("meaning", Node.text, "")
     if len(node.mistakes) > before or condition is None or reason is None:
-        return None
+        return None, enabled
     rule = Rule(condition, reason)
     thresholds = _by_tier(reader.thresholds)
     worst = sorted({leaf.severity for leaf in rule.leaves}, key=SEVERITIES.index)
     held_by, hole_days = _held(rule, reader.thresholds)
-    return Signal(
+    made = Signal(
         id=name,
         version=version,
         title=title,
@@ -120,7 +122,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         scope="account",
         severity=" or ".join(worst),
         pages=pages,
-        meaning=meaning or f"Defined by the operators: {msgspec.json.encode(condition.plain()).decode()}",
+        meaning=meaning or f"{_words(condition, reader.thresholds)}. Defined by the operators' file.",
         source="the operators' catalogue file",
         reads=rule.reads,
         reads_open=rule.reads_open,
@@ -139,6 +141,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         due=rule.due,
         describe=rule.describe,
     )
+    return made, enabled
 
 
 def _severity(node: Node) -> Severity | None:
@@ -332,6 +335,33 @@ def _by_tier(thresholds: Thresholds) -> dict[str, dict[str, Any]]:
             if values[tier] != values["low"]:
                 found.setdefault(tier, {})[name] = values[tier]
     return found
+
+
+def _words(condition: Condition, thresholds: Thresholds) -> str:
+    """A condition in words, with its thresholds."""
+    if isinstance(condition, Both):
+        parts = [_words(part, thresholds) for part in condition.parts]
+        return f"{'all of' if condition.every else 'any of'} ({'; '.join(parts)})"
+
+    def of(name: str) -> str:
+        values = thresholds[f"{condition.label}.{name}"]
+        others = [f"{tier} {values[tier]}" for tier in TIERS if values[tier] != values["low"]]
+        return f"{values['low']}" + (f" ({', '.join(others)})" if others else "")
+
+    if isinstance(condition, Changed):
+        to = " or ".join(map(str, sorted(condition.to, key=repr)))
+        since = f" less than {of('days')} days ago" if f"{condition.label}.days" in thresholds else ""
+        return f"{condition.field} changed to {to}{since}"
+    assert isinstance(condition, OnMeasure)
+    title = condition.measure.title
+    if isinstance(condition, Count):
+        return f"{title}: at least {of('at_least')} in {of('days')} days, until below {of('clear_below')}"
+    if isinstance(condition, Silent):
+        return f"{title}: none for {of('days')} complete days, after some on {of('used_days')} days"
+    return (
+        f"{title}: {of('percent')} % or more down over {of('days')} complete days from at least {of('baseline')}, "
+        f"until less than {of('clear_percent')} % down or for {of('new_normal_days')} days"
+    )
 
 
 def _inputs(rule: Rule) -> tuple[str, ...]:
