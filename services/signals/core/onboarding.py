@@ -105,7 +105,7 @@ class Onboarding(Struct, array_like=True):
     """What was planned with the account. Instants in µs, days since 1970, -1 is never.
 
     `value_at` is the first time that value was reached. `pilot_start` and `pilot_end` are the pilot's start and the
-    earliest end that was said of a pilot with this start.
+    earliest end that was said of a pilot with this start; `use_case_at` is when the use case last became another.
     """
 
     milestones: dict[str, Promise] = {}
@@ -114,10 +114,15 @@ class Onboarding(Struct, array_like=True):
     value_at: int = -1
     pilot_start: int = -1
     pilot_end: int = -1
+    use_case_at: int = -1
 
     def of_kind(self, kind: str) -> list[tuple[str, Promise]]:
         """Milestones of a kind, by name."""
         return [(name, milestone) for name, milestone in self.milestones.items() if _kind(name, milestone) == kind]
+
+    def note_use_case(self, at: int) -> None:
+        """The profile names another use case than before."""
+        self.use_case_at = max(self.use_case_at, at)
 
     def note_pilot(self, pilot: dict[str, Any] | None) -> None:
         """Take in what the profile says of the pilot now: an extension is seen against the earliest end."""

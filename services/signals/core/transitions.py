@@ -23,12 +23,15 @@ CLEARED_WORDS: Final = {
     "new_normal": "90 days have passed: this is the new normal",
     "expired": "its time has passed",
     "noted": "it was noted",
+    "done": "it was done",
     "renewed": "the contract was renewed",
     "churned": "the account churned",
+    "converted": "the pilot became a contract",
     "erased": "the account was erased",
     "no_seats": "no seats are known any more",
     "not_applicable": "it no longer applies to this account",
     "below_threshold": "the share fell below the threshold",
+    "switched_off": "the operators switched the signal off",
 }
 """Why an episode ends, as a word of the contract and as words for people."""
 

@@ -31,6 +31,8 @@ def account_updated(account: Account, event: Event, at: int, records: Records) -
             account.health_urgent = True
             if name == "pilot":
                 account.change_dossier().onboarding.note_pilot(profile.fields.get("pilot"))
+            elif name == "use_case":
+                account.change_dossier().onboarding.note_use_case(at)
     facts = _note_contract(account, data.mrr, data.seats, at, event.id)
     return facts | (Fact.PROFILE if profile.tier == tier else Fact.PROFILE | Fact.TIER)
 
