@@ -88,7 +88,7 @@ def health(
     account: str,
     sequence: int,
     *,
-    open_episodes: tuple[str, ...] = (),
+    open_episodes: tuple[str | OpenEpisode, ...] = (),
     profile: dict[str, Any] | None = None,
     usage: dict[dt.date, int] | None = None,
     windows: dict[str, Any] | None = None,
@@ -105,7 +105,10 @@ def health(
         as_of=at,
         sequence=sequence,
         historical=False,
-        open_episodes=[OpenEpisode(episode_id=e, signal="usage.decline", severity="warning") for e in open_episodes],
+        open_episodes=[
+            OpenEpisode(episode_id=e, signal="usage.decline", severity="warning") if isinstance(e, str) else e
+            for e in open_episodes
+        ],
         profile={"name": account.title(), "tier": "high", "csm": "Ana"} if profile is None else profile,
         churned=churned,
         windows=Windows(as_of=at, **(windows or {})),
