@@ -208,6 +208,7 @@ class Engine:
 
     def clear_all(self, account: Account, because: str) -> None:
         """End every open episode at the account clock: the account churned or was erased."""
+        self._end_strays(account)
         context = Context(account, self.catalogue, account.hot.clock, world=self.world)
         open_before = list(account.hot.user_episodes.values())
         for signal in self.catalogue.signals:
@@ -222,6 +223,30 @@ class Engine:
         account.watched = -1
         if because == "churned":
             self._await_return(account, sorted({entry.user for entry in open_before if not entry.about}))
+
+    def _end_strays(self, account: Account) -> None:
+        """End the episodes of signals that are not judged any more: switched off, or gone from the catalogue.
+
+        Of one that is gone nothing is known that could be said: it is forgotten, and the account's health lists it no more.
+        """
+        hot, known = account.hot, self.catalogue.by_id
+        entries = hot.user_episodes
+        strays = {name for name in hot.episodes if name not in known}
+        strays.update(entry.signal for entry in entries.values() if entry.signal not in known)
+        context = Context(account, self.catalogue, hot.clock, world=self.world)
+        for name in sorted(strays):
+            signal = self.catalogue.off.get(name)
+            if signal is not None:
+                context.p = signal.parameters(hot.profile.tier)
+                about = sorted(entry.user or entry.about for entry in entries.values() if entry.signal == name)
+                for subject in about or [""]:
+                    self._aim(context, signal, subject)
+                    if context.episode is not None:
+                        self._clear(context, signal, "switched_off")
+            hot.episodes.pop(name, None)
+            for key in [key for key, entry in entries.items() if entry.signal == name]:
+                del entries[key]
+            account.health_urgent = True
 
     def judge(
         self,
@@ -258,6 +283,8 @@ class Engine:
         context = Context(account, catalogue, now, midnight=midnight, world=self.world)
         parameters = catalogue.by_tier[hot.profile.tier]
         self._risks_changed = False
+        if due and (hot.episodes or hot.user_episodes):
+            self._end_strays(account)
         for signal in signals:
             if signal.scope == "user":
                 for user_id in users:
@@ -456,7 +483,7 @@ class Engine:
             dossier = account.change_dossier()
             dossier.episodes.setdefault(signal.id, {})[context.subject] = episode
             dossier.past.setdefault(signal.id, {})[context.subject] = Past(ordinal, past.cleared_day)
-            hot.user_episodes[identity] = OpenSubject(signal.id, "", finding.severity, context.subject)
+            hot.user_episodes[identity] = OpenSubject(signal.id, "", finding.severity, context.subject, opened)
         elif user is None:
             hot.episodes[signal.id] = episode
             hot.past[signal.id] = Past(ordinal, past.cleared_day)
@@ -464,7 +491,7 @@ class Engine:
             user.episodes = {**user.episodes, signal.id: episode}
             user.past = {**user.past, signal.id: Past(ordinal, past.cleared_day)}
             self.records.changed(account, context.user_id)
-            hot.user_episodes[identity] = OpenSubject(signal.id, context.user_id, finding.severity)
+            hot.user_episodes[identity] = OpenSubject(signal.id, context.user_id, finding.severity, "", opened)
         self._emit(context, signal, "signal.raised", finding.severity, None, None)
 
     def _escalate(self, context: Context, signal: Signal, worse: Finding) -> None:
