@@ -170,7 +170,7 @@ class Engine:
         if hot.score_due:
             account.wake = min(account.wake, hot.score_due)
         settle(hot, today - 2 if now == today * DAY_US else today - 1)
-        before, band = hot.score, hot.band
+        before, band = (hot.score, hot.coverage), hot.band
         hot.score, hot.coverage = new.points, new.coverage
         hot.band = band_of(hot.score, band) if new.tenths >= 0 else ""
         settle(hot, today - 1)
@@ -179,7 +179,7 @@ class Engine:
             bands = account.change_dossier().bands
             bands.append((now, hot.band))
             del bands[:-BANDS_KEPT]
-        elif hot.score == before:
+        elif (hot.score, hot.coverage) == before:
             return 0
         return Fact.SCORE
 
