@@ -22,7 +22,7 @@ def _due_days(c: Context) -> Due:
 
 
 def _done(c: Context, day: int) -> bool:
-    return _last_held(c) > day - c.p["days"]
+    return bool(_last_held(c) > day - c.p["days"])
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:

@@ -5,26 +5,29 @@ from __future__ import annotations
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Signal, evidence, on, times
 from services.signals.core.days import DAY_US, midnight
 from services.signals.core.reminders import Due, Reminder, last_answer, next_midnight
-from services.signals.core.support import Solved
 
 
-def _solved(c: Context, day: int) -> dict[str, Solved]:
-    """Tickets that are solved and whose reminder is due on this day."""
-    return {name: known for name, known in c.dossier.support.solved.items() if next_midnight(known.at) == day}
+def _all_solved(c: Context) -> dict[str, int]:
+    """When each ticket was solved that is not open again (µs)."""
+    return {name: known.ends[-1] for name, known in c.dossier.support.solved.items() if known.stands}
+
+
+def _solved(c: Context, day: int) -> dict[str, int]:
+    """Those whose reminder is due on this day."""
+    return {name: at for name, at in _all_solved(c).items() if next_midnight(at) == day}
 
 
 def _does_not_answer(c: Context) -> bool:
     """Whether the latest tickets that there was time to judge were all left without a word, and no CSAT was answered."""
     before = midnight(c.today - c.p["open_days"])
-    support = c.dossier.support
-    asked = sorted((known.at, name) for name, known in support.solved.items() if known.at < before)[-c.p["patience"] :]
-    if len(asked) < c.p["patience"] or any(name in support.rated for _, name in asked):
+    asked = sorted((at, name) for name, at in _all_solved(c).items() if at < before)[-c.p["patience"] :]
+    if len(asked) < c.p["patience"] or any(name in c.dossier.support.rated for _, name in asked):
         return False
     return last_answer(c, "csat") < asked[0][0]
 
 
 def _due_days(c: Context) -> Due:
-    days = [next_midnight(known.at) for known in c.dossier.support.solved.values()]
+    days = [next_midnight(at) for at in _all_solved(c).values()]
     today = -1 if c.today not in days or _does_not_answer(c) else c.today
     return Due(today, min((day for day in days if day > c.today), default=-1))
 
@@ -33,8 +36,7 @@ def _done(c: Context, day: int) -> bool:
     solved, rated = _solved(c, day), c.dossier.support.rated
     if not solved:
         return False
-    first = min(known.at for known in solved.values())
-    return last_answer(c, "csat") >= first or all(name in rated for name in solved)
+    return last_answer(c, "csat") >= min(solved.values()) or all(name in rated for name in solved)
 
 
 def _stays(c: Context, day: int) -> bool:

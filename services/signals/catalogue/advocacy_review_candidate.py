@@ -1,0 +1,142 @@
+"""advocacy.review_candidate: healthy, nothing open with support, and not asked for a review yet."""
+
+from __future__ import annotations
+
+from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.core.days import midnight
+
+SELF = "advocacy.review_candidate"
+
+
+def _holds(c: Context) -> bool:
+    hot = c.account.hot
+    return (
+        hot.score > c.p["score_above"]
+        and hot.coverage >= c.p["coverage_min"]
+        and not hot.tickets
+        and not c.dossier.engagement.advocacy.reviews
+    )
+
+
+def _again(c: Context) -> int:
+    """The first day on which it may be raised after it was withdrawn, -1 where it never was."""
+    past = c.account.hot.past.get(SELF)
+    return -1 if past is None or past.cleared_day < 0 else past.cleared_day + int(c.p["again_days"])
+
+
+def _raises(c: Context) -> Finding | None:
+    return Finding("info") if c.today >= _again(c) and _holds(c) else None
+
+
+def _clears(c: Context) -> str | None:
+    hot = c.account.hot
+    if c.dossier.engagement.advocacy.reviews:
+        return "done"
+    return "recovered" if hot.tickets or hot.score < c.p["clear_below"] else None
+
+
+def _due(c: Context) -> int:
+    again = _again(c) if c.episode is None else -1
+    return midnight(again) if again > c.today and _holds(c) else 0
+
+
+def _describe(c: Context) -> tuple[str, list[Evidence]]:
+    hot = c.account.hot
+    given = len(c.dossier.engagement.advocacy.reviews)
+    sentence = (
+        f"Health is {hot.score:g} (above {c.p['score_above']}), {len(hot.tickets)} tickets are open, and "
+        f"{'no review was' if not given else 'a review was'} given."
+    )
+    proofs = [
+        evidence("health", hot.score, "points", threshold=c.p["score_above"]),
+        evidence("open_tickets", len(hot.tickets), "tickets", threshold=0),
+        evidence("reviews_given", given, "reviews", threshold=0),
+    ]
+    return sentence, proofs
+
+
+SIGNAL = Signal(
+    id=SELF,
+    version=1,
+    title="Someone to ask for a review",
+    kind="opportunity",
+    family="advocacy",
+    scope="account",
+    severity="info",
+    pages=False,
+    meaning=(
+        "The health score is above 85 (85 itself is not) and rests on data for 0.3 of its weights at least, no ticket is "
+        "open, and no review was ever given. Clears when a review is given, a ticket is open, or the score is below 80. "
+        "After that it is not raised again for 30 days."
+    ),
+    source="Customer Success (Mehta, Steinman, Murphy), law 4",
+    reads=Fact.SCORE | Fact.TICKETS | Fact.ADVOCACY,
+    inputs=("ticket.opened", "ticket.resolved", "ticket.closed", "review.given"),
+    action=Action(
+        title="Ask the champion for a public review, with two questions to start from",
+        owner="csm",
+        playbook="ask-for-review",
+        runbook="advocacy.review_candidate",
+    ),
+    thresholds={"default": {"score_above": 85, "coverage_min": 0.3, "clear_below": 80, "again_days": 30}},
+    raises=_raises,
+    clears=_clears,
+    due=_due,
+    describe=_describe,
+)
+
+_USE = ("2026-01-05T08:00:00Z", "usage.feature_used", {"feature": "report"})
+_INVOICE = (
+    "2026-01-05T09:00:00Z",
+    "invoice.issued",
+    {"invoice_id": "I1", "amount": "100.00", "currency": "EUR", "due": "2026-02-05"},
+)
+
+
+def _ticket(at: str, what: str) -> tuple[str, str, dict[str, object]]:
+    data: dict[str, object] = {"ticket_id": "T1"}
+    return (f"2026-01-{at}T10:00:00Z", f"ticket.{what}", {**data, "priority": "P4"} if what == "opened" else data)
+
+
+CASES = [
+    Case(
+        name="in use and nothing overdue is a health of 100; a review is given",
+        events=[_USE, _INVOICE, ("2026-01-08T10:00:00Z", "review.given", {"user": "ana"})],
+        until="2026-02-01",
+        expect=[("2026-01-05T09:00:00Z", "raised", "info"), ("2026-01-08T10:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="a ticket withdraws it for 30 days",
+        events=[
+            _USE,
+            _INVOICE,
+            _ticket("08", "opened"),
+            _ticket("08", "closed"),
+            ("2026-02-04T08:00:00Z", "usage.feature_used", {"feature": "report"}),
+        ],
+        until="2026-02-06",
+        expect=[
+            ("2026-01-05T09:00:00Z", "raised", "info"),
+            ("2026-01-08T10:00:00Z", "cleared", "info"),
+            ("2026-02-07T00:00:00Z", "raised", "info"),
+        ],
+    ),
+    Case(
+        name="a review was given before",
+        events=[("2026-01-02T10:00:00Z", "review.given", {}), _USE, _INVOICE],
+        until="2026-02-01",
+        expect=[],
+    ),
+    Case(
+        name="a ticket is open",
+        events=[_ticket("02", "opened"), _USE, _INVOICE],
+        until="2026-01-31",
+        expect=[],
+    ),
+    Case(
+        name="all that is known is that nothing is overdue",
+        events=[_INVOICE],
+        until="2026-01-31",
+        expect=[],
+    ),
+]
