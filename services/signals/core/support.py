@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from services.signals.core.days import DAY_US
+from services.signals.core.records import Ticket
 
 KEPT_DAYS: Final = 120
 """How long a ticket is remembered after it was opened: a month, and the three months before it as the account's norm."""
@@ -20,6 +21,7 @@ RATED_DAYS: Final = 90
 REOPENED_DAYS: Final = 30
 MAX_REQUESTS: Final = 400
 MAX_SOLVED: Final = 200
+MAX_ENDS: Final = 5
 MAX_REOPENED: Final = 100
 MAX_RATED: Final = 100
 LOAD: Final = {"P1": 8, "P2": 4, "P3": 2, "P4": 1}
@@ -39,11 +41,20 @@ class Request(Struct, array_like=True):
 
 
 class Solved(Struct, array_like=True):
-    """A ticket that is not open any more: when it was opened, when it was resolved or closed, and its topic."""
+    """A ticket that was resolved or closed: when it was opened, when it ended (each time, the last few), and its topic.
+
+    `stands` is false while it is open again.
+    """
 
     opened_at: int
-    at: int
+    ends: list[int]
     topic: str | None = None
+    stands: bool = True
+
+    @property
+    def at(self) -> int:
+        """When it last ended."""
+        return self.ends[-1]
 
 
 class Reopened(Struct, array_like=True):
@@ -89,11 +100,16 @@ class Support(Struct, array_like=True):
         self.requests = kept
         return max(0, over)
 
-    def solve(self, ticket_id: str, solved: Solved, clock: int) -> int:
-        """Note that a ticket is not open any more. How many were dropped although they are inside retention."""
+    def end(self, ticket_id: str, ticket: Ticket, clock: int) -> int:
+        """Note whether a ticket is open, and when it ended. How many were dropped although they are inside retention."""
+        known = self.solved.get(ticket_id)
+        ends = [] if known is None else [at for at in known.ends if at <= ticket.reopened_at]
+        if not ticket.is_open:
+            ends.append(ticket.solved_at)
         since = clock - SOLVED_DAYS * DAY_US
-        kept = {name: known for name, known in self.solved.items() if known.at > since}
-        kept[ticket_id] = solved
+        kept = {name: entry for name, entry in self.solved.items() if entry.at > since and name != ticket_id}
+        if ends:
+            kept[ticket_id] = Solved(ticket.opened_at, ends[-MAX_ENDS:], ticket.topic, not ticket.is_open)
         over = len(kept) - MAX_SOLVED
         for name in sorted(kept, key=lambda name: (kept[name].at, name))[: max(0, over)]:
             del kept[name]
@@ -137,13 +153,14 @@ class Support(Struct, array_like=True):
         """
         since = now - days * DAY_US
         found = [known for known in self.reopened if since < known.at <= now]
-        solved = [(name, known) for name, known in self.solved.items() if known.topic is not None]
+        solved: dict[str, list[tuple[int, str]]] = {}
+        for name, ended in self.solved.items():
+            if ended.topic is not None:
+                solved.setdefault(ended.topic, []).extend((at, name) for at in ended.ends)
         for name, request in self.within(now, days):
             at = request.opened_at
-            if any(
-                known.topic == request.topic and other != name and at - again_days * DAY_US < known.at <= at
-                for other, known in solved
-            ):
+            before = solved.get(request.topic or "", ())
+            if any(other != name and at - again_days * DAY_US < ended_at <= at for ended_at, other in before):
                 found.append(Reopened(at, name, request.event_id))
         return sorted(found, key=lambda known: (known.at, known.ticket_id))
 
@@ -162,7 +179,8 @@ def severe_share(support: Support, now: int, days: int) -> float | None:
 def resolution_days(support: Support, now: int, days: int = SOLVED_DAYS) -> tuple[float, float] | None:
     """Mean and median days from opening to resolution of what was solved in the trailing `days` (up to 90), or None."""
     since = now - days * DAY_US
-    took = [(known.at - known.opened_at) / DAY_US for known in support.solved.values() if since < known.at <= now]
+    solved = [known for known in support.solved.values() if known.stands and since < known.at <= now]
+    took = [(known.at - known.opened_at) / DAY_US for known in solved]
     return (mean(took), median(took)) if took else None
 
 

@@ -8,7 +8,7 @@ from services.signals.core.apply.handler import Handler, Records
 from services.signals.core.records import Ticket
 from services.signals.core.signal import Fact
 from services.signals.core.state import MAX_OPEN_TICKETS, OPENINGS_KEPT_US, Account
-from services.signals.core.support import Rated, Reopened, Request, Solved
+from services.signals.core.support import Rated, Reopened, Request
 
 CRITICAL_PRIORITIES = ("P1", "P2")
 
@@ -82,7 +82,7 @@ def ticket_ended(account: Account, event: Event, at: int, records: Records) -> i
     elif not ticket.is_open and max(ticket.reopened_at, ticket.opened_at) <= at < ticket.solved_at:
         ticket.solved_at = at
     _keep_ticket(account, data.ticket_id, ticket)
-    _keep_solved(account, data.ticket_id, ticket)
+    account.hot.over_cap += account.change_dossier().support.end(data.ticket_id, ticket, account.hot.clock)
     return Fact.TICKETS
 
 
@@ -100,8 +100,8 @@ def ticket_reopened(account: Account, event: Event, at: int, records: Records) -
         ticket.solved_at = ticket.state_at
     support = account.change_dossier().support
     account.hot.over_cap += support.reopen(Reopened(at, data.ticket_id, event.id), account.hot.clock)
+    account.hot.over_cap += support.end(data.ticket_id, ticket, account.hot.clock)
     _keep_ticket(account, data.ticket_id, ticket)
-    _keep_solved(account, data.ticket_id, ticket)
     return Fact.TICKETS
 
 
@@ -127,15 +127,6 @@ def ticket_rated(account: Account, event: Event, at: int, records: Records) -> i
     support = account.change_dossier().support
     account.hot.over_cap += support.rate(data.ticket_id, Rated(at, data.score), account.hot.clock)
     return Fact.TICKETS
-
-
-def _keep_solved(account: Account, ticket_id: str, ticket: Ticket) -> None:
-    support = account.change_dossier().support
-    if ticket.is_open:
-        support.solved.pop(ticket_id, None)
-    else:
-        solved = Solved(ticket.opened_at, ticket.solved_at, ticket.topic)
-        account.hot.over_cap += support.solve(ticket_id, solved, account.hot.clock)
 
 
 def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
