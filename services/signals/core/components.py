@@ -17,6 +17,7 @@ from services.signals.core.engagement import (
     trainings_attended,
 )
 from services.signals.core.score import MISSING, Component, Part, Words
+from services.signals.core.signal import Fact
 from services.signals.core.state import Account
 from services.signals.core.subscriptions import SETTLED_IN_US, first_contract, known_since, recurring
 from services.signals.core.support import (
@@ -30,6 +31,7 @@ from services.signals.core.support import (
 from services.signals.core.surveys import latest_scores
 from services.signals.core.windows import USAGE
 
+USING: Final = Fact.USAGE | Fact.LATE_USAGE | Fact.LAST_USAGE | Fact.ACTIVE
 FULL_SHARE: Final = 0.8
 LICENCES_SHARE: Final = 0.6
 """Weight of licences in use against the trend of usage, where both are known."""
@@ -271,7 +273,9 @@ def _self_sufficiency(account: Account, now: int) -> Part:
         return MISSING
     support = account.dossier.support
     asked = questions_asked(support, now, QUESTION_DAYS)
-    return Part(100 * max(0.0, 1 - asked / active), next_crossing(support, now, (QUESTION_DAYS,)) or NEVER)
+    leaving = (day_of(now) + account.hot.activity.next_change()) * DAY_US
+    crossing = next_crossing(support, now, (QUESTION_DAYS,)) or NEVER
+    return Part(100 * max(0.0, 1 - asked / active), min(leaving, crossing))
 
 
 def _self_sufficiency_words(account: Account, now: int) -> Words:
@@ -353,15 +357,20 @@ def _community_words(account: Account, now: int) -> Words:
 
 
 COMPONENTS: Final = (
-    Component("adoption", _adoption, _adoption_words),
-    Component("support", _support, _support_words),
-    Component("payment", _payment, _payment_words),
-    Component("survey", _survey, _survey_words),
-    Component("contract_growth", _contract_growth, _contract_growth_words),
-    Component("self_sufficiency", _self_sufficiency, _self_sufficiency_words),
-    Component("executive_relationship", _executive, _executive_words),
-    Component("marketing_engagement", _marketing, _marketing_words),
-    Component("advocacy", _advocacy, _advocacy_words),
-    Component("community", _community, _community_words),
+    Component("adoption", USING | Fact.PROFILE, _adoption, _adoption_words),
+    Component("support", USING | Fact.TICKETS, _support, _support_words),
+    Component("payment", Fact.INVOICES, _payment, _payment_words),
+    Component("survey", Fact.SURVEY | Fact.SURVEYS, _survey, _survey_words),
+    Component(
+        "contract_growth",
+        Fact.PROFILE | Fact.SUBSCRIPTIONS | Fact.INVOICES | Fact.CONTRACT,
+        _contract_growth,
+        _contract_growth_words,
+    ),
+    Component("self_sufficiency", Fact.TICKETS | Fact.ACTIVE, _self_sufficiency, _self_sufficiency_words),
+    Component("executive_relationship", Fact.CONTACTS | Fact.TOUCH, _executive, _executive_words),
+    Component("marketing_engagement", Fact.MAIL, _marketing, _marketing_words),
+    Component("advocacy", Fact.ADVOCACY, _advocacy, _advocacy_words),
+    Component("community", Fact.LEARNING, _community, _community_words),
 )
 """In the order of the weights."""

@@ -122,6 +122,7 @@ class Engine:
         if was_churned or hot.churned:
             self._apply_churned(account, event, facts, at < hot.clock)
             return
+        account.unscored |= facts
         if facts & SCORED_AT_ONCE:
             facts |= self._score(account)
         elif facts and not 0 < hot.score_due <= account.tomorrow:
@@ -147,6 +148,7 @@ class Engine:
 
     def _apply_churned(self, account: Account, event: Event, facts: int, late: bool) -> None:
         """Where the account is churned, or was until this event."""
+        account.parts = []
         users = (event.data.user or "",) if facts & SUBJECT_FACTS else NOBODY
         if account.hot.churned:
             if event.type == "account.churned":
@@ -165,6 +167,8 @@ class Engine:
             return 0
         now = hot.clock
         today = day_of(now)
+        if self.naive:
+            account.parts = []
         new = score(account, now, COMPONENTS, self.catalogue.score_weights[hot.profile.tier])
         hot.score_due = new.rests_until if now < new.rests_until < NEVER else 0
         if hot.score_due:

@@ -60,9 +60,10 @@ Speak = Callable[[Account, int], Words]
 
 
 class Component(Struct, frozen=True):
-    """One of the ten: its value at an instant, and its words."""
+    """One of the ten: its value at an instant, its words, and the facts whose change may change it."""
 
     name: str
+    reads: int
     value: Value
     words: Speak
 
@@ -131,8 +132,17 @@ def band_of(points: float, before: str = "") -> str:
 
 
 def score(account: Account, now: int, components: Sequence[Component], weights: Sequence[float]) -> Score:
-    """The score of an account at an instant (µs), and until when it rests if nothing happens."""
-    parts = [component.value(account, now) for component in components]
+    """The score of an account at an instant (µs), and until when it rests if nothing happens.
+
+    What the account remembers of its components is used as long as it holds.
+    """
+    changed, known = account.unscored, account.parts
+    parts: list[Part] = known if known else [component.value(account, now) for component in components]
+    if known:
+        for place, component in enumerate(components):
+            if component.reads & changed or now >= known[place].rests_until:
+                known[place] = component.value(account, now)
+    account.parts, account.unscored = parts, 0
     values = tuple(part.score for part in parts)
     tenths, coverage = combine(values, weights)
     return Score(tenths, coverage, min(part.rests_until for part in parts), values)

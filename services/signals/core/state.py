@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 
@@ -109,6 +109,7 @@ class Account:
     `wake` is no later than the next instant at which time alone can change the account; `tomorrow` is the midnight that
     ends its day; `watched` are the facts that some signal has to look at as the account stands, -1 where that is to be
     found out. `portfolio` marks the one that stands for all of them. `new_ids` are those of this effect, by hour.
+    `parts` are the components of the health score as last worked out, `unscored` the facts that changed since.
     `seen_users` remembers last active days that were read.
     """
 
@@ -129,10 +130,12 @@ class Account:
         "invoices",
         "key",
         "new_ids",
+        "parts",
         "portfolio",
         "seen_users",
         "tickets",
         "tomorrow",
+        "unscored",
         "user_heap",
         "users",
         "wake",
@@ -171,6 +174,8 @@ class Account:
         self.health_urgent = False
         self.health_published = False
         self.watched = -1
+        self.parts: list[Any] = []
+        self.unscored = 0
         self.tomorrow = (windows.today + 1) * DAY_US
         self.wake = self.next_due()
 
