@@ -97,6 +97,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("accounts",),
     describe=_describe,
 )
 

@@ -107,6 +107,7 @@ SIGNAL = Signal(
     escalates=_escalates,
     clears=_clears,
     due=_due,
+    held_by=("accounts",),
     describe=_describe,
 )
 

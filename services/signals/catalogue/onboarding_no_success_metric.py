@@ -67,6 +67,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("accounts",),
     describe=_describe,
 )
 

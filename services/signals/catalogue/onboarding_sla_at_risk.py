@@ -47,7 +47,7 @@ def _content(c: Context, since: int) -> bool:
 
 
 def _at_risk(c: Context, signed: int) -> bool:
-    return _kickoff_slip(c) >= c.p["kickoff_slip_days"] or _projected(c) > signed + c.p["sla_days"]
+    return bool(_kickoff_slip(c) >= c.p["kickoff_slip_days"] or _projected(c) > signed + c.p["sla_days"])
 
 
 def _raises(c: Context) -> Finding | None:
@@ -154,6 +154,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("accounts",),
     describe=_describe,
 )
 

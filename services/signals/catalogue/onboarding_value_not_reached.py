@@ -95,6 +95,7 @@ SIGNAL = Signal(
     escalates=_escalates,
     clears=_clears,
     due=_due,
+    held_by=("accounts", "usage"),
     describe=_describe,
 )
 

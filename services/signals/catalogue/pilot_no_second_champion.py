@@ -83,6 +83,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("accounts",),
     describe=_describe,
 )
 

@@ -31,7 +31,7 @@ def _weeks(c: Context) -> tuple[int, int]:
 
 def _flat_since(c: Context) -> int:
     """The day on which the last weeks began."""
-    return 7 * (week_of(c.today) - c.p["flat_weeks"]) - 3
+    return int(7 * (week_of(c.today) - c.p["flat_weeks"]) - 3)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -116,6 +116,8 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=21,
     describe=_describe,
 )
 

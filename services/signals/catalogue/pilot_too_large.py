@@ -29,7 +29,7 @@ def _milestones(c: Context) -> int:
 
 def _large(c: Context) -> bool:
     seats, contacts = _size(c)
-    return seats >= c.p["seats"] or contacts >= c.p["contacts"]
+    return bool(seats >= c.p["seats"] or contacts >= c.p["contacts"])
 
 
 def _raises(c: Context) -> Finding | None:
@@ -97,7 +97,7 @@ SIGNAL = Signal(
 
 
 def _pilot(seats: int | None = None) -> tuple[str, str, dict[str, object]]:
-    data = {"stage": "pilot", "pilot": {"start": "2026-01-01", "end": "2026-04-01"}, "seats": seats}
+    data: dict[str, object] = {"stage": "pilot", "pilot": {"start": "2026-01-01", "end": "2026-04-01"}, "seats": seats}
     return ("2026-01-01T08:00:00Z", "account.updated", data)
 
 

@@ -73,6 +73,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("invoices",),
     describe=_describe,
 )
 

@@ -105,6 +105,8 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=28,
     describe=_describe,
 )
 

@@ -45,6 +45,13 @@ def _raises(c: Context) -> Finding | None:
     return Finding("warning", frozen={"baseline": base, "launch": launch})
 
 
+def _fall(c: Context) -> tuple[float, float]:
+    launch = _launch_day(c)
+    weeks = _weeks(c, launch)
+    base, since = _sums(c, launch, weeks)
+    return since * BASE_DAYS / (base * 7 * weeks) - 1, c.p["raise_at"] - 1
+
+
 def _last_two_weeks(c: Context) -> int:
     return c.account.windows.complete(USAGE, 1, 14)
 
@@ -130,6 +137,9 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=28,
+    fall=_fall,
     describe=_describe,
 )
 
