@@ -181,11 +181,12 @@ def _support(account: Account, now: int) -> Part:
     if took is not None and took[0] > SLOW_DAYS:
         score -= 10
     quiet = support.last_opened + SILENT_US
+    trend_rests = quiet if now < quiet else _adoption(account, now).rests_until
     if now >= quiet and _trend(account) < FALLING:
         score -= 15
     solved = (known.at + SOLVED_DAYS * DAY_US for known in support.solved.values())
     crossing = next_crossing(support, now, (30, 90)) or NEVER
-    rests = min([next_aged, crossing, quiet if now < quiet else NEVER, *(at for at in solved if at > now)])
+    rests = min([next_aged, crossing, trend_rests, *(at for at in solved if at > now)])
     return Part(max(0.0, score), rests)
 
 
