@@ -22,6 +22,8 @@ MIN_BASELINE: Final = 20
 """Uses in the 28 days before that an account needs in order to take part."""
 MIN_WEEKDAY: Final = 3
 """Mean uses on the same weekday that an account needs in order to take part in a day's change."""
+MIN_ANSWERS: Final = 20
+"""Answers of the last 90 days that make a mean score: the mean of a few is that of one account."""
 MIN_SEGMENT: Final = 2
 """Accounts with a known growth that make a segment's mean."""
 AWAITED_US: Final = HOUR_US
@@ -78,8 +80,8 @@ class Benchmarks(Struct, array_like=True):
 def measure(rows: Iterable[Row], day: dt.date) -> PortfolioMeasured:
     """The portfolio's movement as `day` ended. `accounts` says how many took part in `usage_change`.
 
-    Accounts without a baseline are left out; a tier, and a day's change, are measured from `MIN_ACCOUNTS` on, an
-    industry's growth from `MIN_SEGMENT` on.
+    Accounts without a baseline are left out; a tier, and a day's change, are measured from `MIN_ACCOUNTS` on, a mean
+    score from `MIN_ANSWERS` on, an industry's growth from `MIN_SEGMENT` on.
     """
     changes: dict[str, list[float]] = {}
     days: dict[str, list[float]] = {}
@@ -111,8 +113,8 @@ def measure(rows: Iterable[Row], day: dt.date) -> PortfolioMeasured:
         usage_change=_median(everybody),
         usage_change_day=_median([change for found in days.values() for change in found], MIN_ACCOUNTS),
         by_tier=by_tier or None,
-        nps_mean=round(scores[0] / scores[1], 4) if scores[1] else None,
-        csat_mean=round(scores[2] / scores[3], 4) if scores[3] else None,
+        nps_mean=round(scores[0] / scores[1], 4) if scores[1] >= MIN_ANSWERS else None,
+        csat_mean=round(scores[2] / scores[3], 4) if scores[3] >= MIN_ANSWERS else None,
         growth_mean_by_segment={
             industry: round(sum(found) / len(found), 4)
             for industry, found in sorted(growth.items())
