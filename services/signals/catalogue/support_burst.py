@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -14,6 +17,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
+from services.signals.core.state import OPENINGS_KEPT_US
 
 MAX_REMEMBERED = 500
 
@@ -59,6 +63,12 @@ def _due(c: Context) -> int:
         return 0
     ends = (at + days * DAY_US for _, days in c.p["pairs"] for at, _ in c.account.hot.openings)
     return min((end for end in ends if end > c.now), default=0)
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    kept = OPENINGS_KEPT_US // DAY_US
+    longest = max(days for _, days in p["pairs"])
+    return f"openings are remembered for {kept} days, {longest} is more" if longest > kept else ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -115,6 +125,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
 )
 
 

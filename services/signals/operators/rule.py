@@ -72,8 +72,8 @@ class Rule:
         """Clear when the condition holds no more."""
         if self._rank(c) >= 0:
             return None
-        frozen = c.open.frozen
-        lapsed = any(leaf.label in frozen and leaf.lapsed(c, frozen[leaf.label]) for leaf in self.leaves)
+        ended = [(leaf, c.open.frozen[leaf.label]) for leaf in self.leaves if leaf.label in c.open.frozen]
+        lapsed = any(leaf.lapsed(c, kept) for leaf, kept in ended if not kept[0])
         return "expired" if lapsed else "recovered"
 
     def escalates(self, c: Context) -> Finding | None:
