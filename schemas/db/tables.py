@@ -133,7 +133,7 @@ class Standing(Base):
     __tablename__ = "standings"
     __table_args__ = (
         Index("ix_standings_weight", "weight", "account_id"),
-        Index("ix_standings_cohort", "cohort"),
+        Index("ix_standings_cohort", "cohort", "score"),
         Index("ix_standings_untried", "untried", postgresql_using="gin"),
     )
 
@@ -213,6 +213,10 @@ class QueueEntry(Base):
         Index("ix_queue_rank", "rank", "account_id", "episode_id"),
         Index("ix_queue_csm", "csm", "rank", "account_id", "episode_id"),
         Index("ix_queue_signal", "signal", "rank", "account_id", "episode_id"),
+        # What is least severe, and any opportunity, stands far down: along the rank alone it would be long in coming.
+        Index("ix_queue_family", "family", "rank", "account_id", "episode_id"),
+        Index("ix_queue_kind", "kind", "rank", "account_id", "episode_id"),
+        Index("ix_queue_severity", "severity", "rank", "account_id", "episode_id"),
         Index("ix_queue_account", "account_id", "rank", "episode_id"),
         Index("ix_queue_renewal", "renewal"),
     )
@@ -365,7 +369,7 @@ class AccountMark(Base):
 
 
 class LatestScore(Base):
-    """The score of the latest health record, and those of its components by name without the missing ones."""
+    """The score of the latest health record. Few columns on purpose: sums over every account read it whole."""
 
     __tablename__ = "latest_scores"
 
@@ -373,7 +377,15 @@ class LatestScore(Base):
     as_of: Mapped[dt.datetime] = mapped_column(Instant)
     score: Mapped[float | None] = mapped_column(Double)
     band: Mapped[str | None] = mapped_column(Text)
-    components: Mapped[dict[str, Any]] = mapped_column(JSONB)
+
+
+class ComponentScores(Base):
+    """The scores of the latest health record's components by name, without the missing ones."""
+
+    __tablename__ = "component_scores"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    scores: Mapped[dict[str, Any]] = mapped_column(JSONB)
 
 
 class FactsDue(Base):

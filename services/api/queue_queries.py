@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Text, cast, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
@@ -23,7 +23,7 @@ from services.api import cursors
 from services.api.parameters import RenewalWindow
 from services.common.problems import FieldError, bad_parameter
 
-FIRST_IN_PAGES: Final = (QueueEntry.rank, QueueEntry.account_id, QueueEntry.episode_id)
+FIRST_IN_PAGES: Final = ("rank", "account_id", "episode_id")
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -46,6 +46,13 @@ class Place(Struct, frozen=True):
     precedence: int
 
 
+class Open(Struct, frozen=True):
+    """What is open at an account: its signals, by which confidence is judged, and how many there are."""
+
+    judged: list[Judged]
+    counts: dict[str, int]
+
+
 class Cohort(Struct, frozen=True):
     """The accounts that signed in the same quarter and have a score: how many, how many lower, how many the same."""
 
@@ -62,34 +69,50 @@ async def places(
 
     Raises a 400 problem for a cursor of another order, and for a window that ends before it begins.
     """
-    statement = select(QueueEntry.account_id, QueueEntry.episode_id, QueueEntry.rank, QueueEntry.precedence).where(
-        *_matching(QueueEntry, wanted), *_within(QueueEntry, window)
-    )
-    if wanted.by_account:
-        other = aliased(QueueEntry)
-        highest = (
-            select(other.episode_id)
-            .where(other.account_id == QueueEntry.account_id, *_matching(other, wanted))
-            .order_by(other.rank.desc(), other.episode_id.desc())
-            .limit(1)
-            .correlate(QueueEntry)
-            .scalar_subquery()
-        )
-        statement = statement.where(QueueEntry.episode_id == highest)
-    keys = (QueueEntry.precedence, *FIRST_IN_PAGES) if wanted.some_first else FIRST_IN_PAGES
+    keys = ("precedence", *FIRST_IN_PAGES) if wanted.some_first else FIRST_IN_PAGES
+    after: tuple[Any, ...] | None = None
     if window.cursor is not None:
-        after = cursors.decode(window.cursor, cursors.ByRank, order)
-        last = (after.precedence, after.rank, after.account_id, after.episode_id)
-        bounds = [literal(value) for value in (last if wanted.some_first else last[1:])]
-        statement = statement.where(tuple_(*keys) < tuple_(*bounds))
-    rows = (await connection.execute(statement.order_by(*(key.desc() for key in keys)).limit(window.limit + 1))).all()
-    found = [Place(*row) for row in rows[: window.limit]]
+        place = cursors.decode(window.cursor, cursors.ByRank, order)
+        after = tuple(getattr(place, key) for key in keys)
+    # Of what is read some is passed over, because its account stands higher already: little, as a rule.
+    at_once = window.limit * 2 + 1 if wanted.by_account else window.limit + 1
+    found: list[Place] = []
+    while len(found) <= window.limit:
+        rows = (await connection.execute(_part(wanted, window, keys, after, at_once))).all()
+        found += [Place(row.account_id, row.episode_id, row.rank, row.precedence) for row in rows if row.highest]
+        if len(rows) < at_once:
+            break
+        after = tuple(getattr(rows[-1], key) for key in keys)
     cursor = None
-    if len(rows) > window.limit:
-        end = found[-1]
+    if len(found) > window.limit:
+        end = found[window.limit - 1]
         precedence = end.precedence if wanted.some_first else 0
         cursor = cursors.encode(cursors.ByRank(order, precedence, end.rank, end.account_id, end.episode_id))
-    return found, cursor
+    return found[: window.limit], cursor
+
+
+def _part(
+    wanted: Wanted, window: RenewalWindow, keys: Sequence[str], after: tuple[Any, ...] | None, most: int
+) -> Select[*tuple[Any, ...]]:
+    """The matching entries after a place, with whether each is the highest of its account that matches."""
+    columns = (QueueEntry.account_id, QueueEntry.episode_id, QueueEntry.rank, QueueEntry.precedence)
+    entries = select(*columns).where(*_matching(QueueEntry, wanted), *_within(QueueEntry, window))
+    if after is not None:
+        place = tuple_(*(literal(value) for value in after))
+        entries = entries.where(tuple_(*(getattr(QueueEntry, key) for key in keys)) < place)
+    # Cut before the highest is looked for: the planner would look for it for every entry that matches, and then sort.
+    part = entries.order_by(*(getattr(QueueEntry, key).desc() for key in keys)).limit(most).subquery()
+    highest: ColumnElement[bool] = true()
+    if wanted.by_account:
+        other = aliased(QueueEntry)
+        highest = part.c.episode_id == (
+            select(other.episode_id)
+            .where(other.account_id == part.c.account_id, *_matching(other, wanted))
+            .order_by(other.rank.desc(), other.episode_id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+    return select(part, highest.label("highest")).order_by(*(part.c[key].desc() for key in keys))
 
 
 def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -128,16 +151,17 @@ def _renewing(renewal: ColumnElement[Any], window: RenewalWindow) -> list[Column
     return found
 
 
-async def judged(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, list[Judged]]:
-    """Of each account, what is open, each kind of signal once: what confidence is judged by."""
-    statement = (
-        select(QueueEntry.account_id, QueueEntry.kind, QueueEntry.signal)
-        .where(QueueEntry.account_id.in_(account_ids))
-        .distinct()
-    )
-    found: dict[str, list[Judged]] = {account_id: [] for account_id in account_ids}
-    for account_id, kind, signal in await connection.execute(statement):
-        found[account_id].append(Judged(signal=signal, kind=kind, severity="info", scope="account"))
+async def open_at(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, Open]:
+    """What is open at each of these accounts."""
+    found = {
+        account_id: Open([], {"critical": 0, "warning": 0, "info": 0, "opportunity": 0}) for account_id in account_ids
+    }
+    columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal)
+    statement = select(*columns, func.count()).where(QueueEntry.account_id.in_(account_ids)).group_by(*columns)
+    for account_id, kind, severity, signal, count in await connection.execute(statement):
+        at = found[account_id]
+        at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope="account"))
+        at.counts[severity if kind == "risk" else "opportunity"] += count
     return found
 
 

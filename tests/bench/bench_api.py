@@ -14,6 +14,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -40,6 +41,7 @@ SIGNALS: list[tuple[str, str, tuple[str, ...]]] = [
     ("adoption.shelfware", "risk", ("info", "warning")),
     ("adoption.user_stuck", "risk", ("info",)),
     ("critical.support_and_billing", "risk", ("critical",)),
+    ("critical.usage_and_survey", "risk", ("critical",)),
     ("expansion.seats", "opportunity", ("info", "warning")),
     ("advocacy.power_user", "opportunity", ("info",)),
 ]
@@ -47,6 +49,11 @@ COMMON_WORDS = ("Systems", "Group", "Holding", "Labs", "Partners")
 OPEN_SHARE = 0.08
 HISTORIES, HISTORY_EVENTS, USAGE_DAYS = 2_000, 100, 92
 LATEST = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+EPISODE_COLUMNS = (
+    "episode_id account_id signal version kind severity scope user pages historical tier csm opened_at changed_at "
+    "cleared_at cleared_because last_ordinal last_sequence"
+)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +117,33 @@ class Rows:
             opened = LATEST - dt.timedelta(seconds=number * 40)
             yield f"ep{number:016x}", 1, 1, opened, LATEST, body
 
+    def of_queue(self) -> Iterator[tuple[Any, ...]]:
+        """The open episodes with ranks as the recorder would give them: many of them alike."""
+        for row in self.of_episodes():
+            name, account_id, signal, _, kind, severity, *_, tier, csm, _, _, cleared, _, _, _ = row
+            if cleared is None:
+                renewal, weight, precedence = self.standing(int(account_id[5:]))
+                rank = (weight * {"critical": 9, "warning": 3, "info": 1}[severity]).quantize(Decimal("0.01"))
+                family = signal.partition(".")[0]
+                yield name, account_id, rank, precedence, signal, family, kind, severity, tier, csm, renewal
+
+    def of_standings(self) -> Iterator[tuple[Any, ...]]:
+        quarters = [dt.date(2024 + n // 4, 1 + n % 4 * 3, 1) for n in range(10)]
+        for at in range(self.accounts):
+            renewal, weight, precedence = self.standing(at)
+            untried = [feature for n, feature in enumerate(("maps", "charts", "rare")) if at % (2, 7, 5000)[n] == 0]
+            yield _account(at), weight, precedence, renewal, quarters[at % 10], at * 17 % 1000 / 10, untried
+
+    def standing(self, at: int) -> tuple[dt.date, Decimal, int]:
+        """Renewal, weight and precedence of an account."""
+        renewal = dt.date(2026, 1, 1) + dt.timedelta(days=at * 7 % 800)
+        return renewal, Decimal(25 + at * 37 % 775) / 100 * (1 + at % 3), at % 4
+
+    def of_scores(self) -> Iterator[tuple[Any, ...]]:
+        for at in range(min(HISTORIES, self.accounts)):
+            for day in range(USAGE_DAYS):
+                yield _account(at), LATEST.date() - dt.timedelta(days=day), 70.0 - day / 10, "healthy", 0.8
+
     def of_timeline(self) -> Iterator[tuple[Any, ...]]:
         for number in range(min(HISTORIES, self.accounts) * HISTORY_EVENTS):
             time_ = LATEST - dt.timedelta(hours=number % HISTORY_EVENTS)
@@ -126,17 +160,25 @@ class Rows:
 async def fill(url: str, rows: Rows) -> None:
     """All tables by COPY, then what autovacuum would have done by now."""
     connection = await db.connect(url, process="bench", statement_timeout_s=3600)
-    episode = (
-        "episode_id account_id signal version kind severity scope user pages historical tier csm opened_at changed_at "
-        "cleared_at cleared_because last_ordinal last_sequence"
-    )
     try:
         for table, columns, found in (
             ("account_health", "account_id sequence as_of last_seen open_episodes body", rows.of_health()),
-            ("episodes", episode, rows.of_episodes()),
+            ("episodes", EPISODE_COLUMNS, rows.of_episodes()),
             ("transitions", "episode_id ordinal sequence time appended_at body", rows.of_transitions()),
             ("timeline", "account_id time entry type source event_id appended_at data", rows.of_timeline()),
             ("usage_days", "account_id day usage core", rows.of_usage()),
+            (
+                "queue_entries",
+                "episode_id account_id rank precedence signal family kind severity tier csm renewal",
+                rows.of_queue(),
+            ),
+            ("standings", "account_id weight precedence renewal cohort score untried", rows.of_standings()),
+            ("health_days", "account_id day score band coverage", rows.of_scores()),
+            (
+                "releases",
+                "feature released_at advanced",
+                iter([("maps", LATEST, False), ("charts", LATEST - DAY, False), ("rare", LATEST - DAY, False)]),
+            ),
         ):
             await connection.copy_records_to_table(table, records=found, columns=columns.split(), timeout=3600)
         # COPY has no binary form of a tsvector: it goes by way of its words.
@@ -177,6 +219,7 @@ def questions(accounts: int, episodes: int) -> dict[str, Ask]:
         return f"company {chance.randrange(accounts)}"
 
     signals, listed, one = "/v1/signals", "/v1/accounts", "/v1/accounts/{account}"
+    queue, views = "/v1/queue", "/v1/views/"
     first = LATEST - dt.timedelta(seconds=episodes * 40)
     return {
         "catalogue (no database)": of("/v1/catalogue"),
@@ -226,6 +269,32 @@ def questions(accounts: int, episodes: int) -> dict[str, Ask]:
         ),
         "rare: a csm's info of a signal": of(signals, csm=csm, severity="info", signal="billing.overdue"),
         "signal": of(signals + "/{episode}"),
+        "queue": of(queue),
+        "queue, limit=200": of(queue, limit=200),
+        "queue by signal": of(queue, by="signal"),
+        "queue of a csm": of(queue, csm=csm),
+        "queue of nobody": of(queue, csm="nobody"),
+        "queue of a tier": of(queue, tier="low"),
+        "queue by kind": of(queue, kind="opportunity"),
+        "queue of a family": of(queue, family="survey"),
+        "queue of a signal": of(queue, signal="survey.detractor"),
+        "queue, info": of(queue, severity="info"),
+        "queue, renewals of a month": of(queue, renewal_from="2026-06-01", renewal_to="2026-06-30"),
+        "queue, renewals of a day": of(queue, renewal_from="2026-06-01", renewal_to="2026-06-01"),
+        "queue, a csm's renewals": of(queue, csm=csm, renewal_to="2026-06-30"),
+        "nothing: queue, critical opportunities": of(queue, kind="opportunity", severity="critical"),
+        "nothing: queue, a csm in a tier without any": of(queue, csm=csm, tier="low"),
+        "nothing: queue, renewals long past": of(queue, renewal_to="2020-01-01"),
+        "nothing: queue, a signal never info": of(queue, signal="usage.decline", severity="info"),
+        "views": of("/v1/views"),
+        "view support-and-billing": of(views + "support-and-billing"),
+        "view, some first": of(views + "core-use-and-survey"),
+        "view sponsor-or-champion": of(views + "sponsor-or-champion"),
+        "view newest-feature-untried": of(views + "newest-feature-untried"),
+        "view newest-feature-untried, of a csm": of(views + "newest-feature-untried", csm=csm),
+        "view untried by few": of(views + "newest-feature-untried", feature="rare"),
+        "account's brief": of(one + "/brief"),
+        "account's coverage": of(one + "/coverage"),
     }
 
 

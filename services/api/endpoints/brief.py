@@ -71,8 +71,7 @@ def wants_markdown(accept: str) -> bool:
 async def _known(connection: AsyncConnection, account: AccountRecord) -> Known:
     account_id, as_of = account.account_id, account.health.as_of
     ranked = await queries.ranked_signals(connection, [account_id], SIGNALS_MOST)
-    counts = (await queries.open_counts(connection, [account_id]))[account_id]
-    judged = (await queue_queries.judged(connection, [account_id]))[account_id]
+    open_now = (await queue_queries.open_at(connection, [account_id]))[account_id]
     first = as_of.date() - min(dt.timedelta(weeks=WEEKS, days=-1), as_of.date() - dt.date.min)
     days = await queries.usage(connection, account_id, first, as_of.date())
     weeks = [0] * WEEKS
@@ -85,9 +84,9 @@ async def _known(connection: AsyncConnection, account: AccountRecord) -> Known:
         profile=profile,
         first_event_at=account.health.first_event_at,
         signals=[_open(signal, float(rank)) for signal, rank in ranked],
-        open_count=sum(counts.values()),
+        open_count=sum(open_now.counts.values()),
         rank=float(ranked[0][1]) if ranked else None,
-        parts=priority.parts(account, ranked[0][0], judged) if ranked else priority.weight(account),
+        parts=priority.parts(account, ranked[0][0], open_now.judged) if ranked else priority.weight(account),
         usage_weeks=weeks,
     )
 

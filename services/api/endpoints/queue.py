@@ -10,14 +10,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from schemas.priority import Judged, Part
+from schemas.priority import Part
 from services.api import priority, queries, queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
 from services.api.parameters import QueueFilter
 from services.api.queries import AccountRecord, SignalRecord
-from services.api.queue_queries import Place, Wanted
+from services.api.queue_queries import Open, Place, Wanted
 
 router = APIRouter(prefix="/v1/queue", tags=["queue"], dependencies=[Depends(require("read"))])
 
@@ -37,9 +37,10 @@ async def get_queue(request: Request, wanted: Annotated[QueueFilter, Query()]) -
     )
     async with Connection(request) as connection:
         found, cursor = await queue_queries.places(connection, asked, wanted, f"queue by {wanted.by}")
-        lines = await Lines.read(connection, [place.account_id for place in found])
-        tops = await queries.signals_by_id(connection, [place.episode_id for place in found])
-    alone = not asked.by_account
+        alone = not asked.by_account
+        ids = [place.account_id for place in found]
+        lines = await Lines.read(connection, ids, signals_shown=0 if alone else SIGNALS_SHOWN)
+        tops = await lines.tops(connection, found)
     return answer(page([lines.place(place, tops[place.episode_id], alone=alone) for place in found], cursor))
 
 
@@ -49,28 +50,29 @@ class Lines:
     def __init__(
         self,
         accounts: dict[str, AccountRecord],
-        counts: dict[str, dict[str, int]],
-        judged: dict[str, list[Judged]],
+        open_at: dict[str, Open],
         signals: dict[str, list[tuple[SignalRecord, Decimal]]],
     ) -> None:
         self._accounts = accounts
-        self._counts = counts
-        self._judged = judged
+        self._open = open_at
         self.signals = signals
 
     @classmethod
-    async def read(cls, connection: AsyncConnection, account_ids: Sequence[str]) -> Lines:
-        """Accounts with their highest `SIGNALS_SHOWN` open signals."""
+    async def read(cls, connection: AsyncConnection, account_ids: Sequence[str], *, signals_shown: int) -> Lines:
+        """Accounts with their highest open signals, at most so many of each."""
         ids = list(dict.fromkeys(account_ids))
         signals: dict[str, list[tuple[SignalRecord, Decimal]]] = {account_id: [] for account_id in ids}
-        for signal, rank in await queries.ranked_signals(connection, ids, SIGNALS_SHOWN):
-            signals[signal.episode.account_id].append((signal, rank))
-        return cls(
-            await queries.accounts_by_id(connection, ids),
-            await queries.open_counts(connection, ids),
-            await queue_queries.judged(connection, ids),
-            signals,
-        )
+        if ids and signals_shown:
+            for signal, rank in await queries.ranked_signals(connection, ids, signals_shown):
+                signals[signal.episode.account_id].append((signal, rank))
+        accounts = await queries.accounts_by_id(connection, ids) if ids else {}
+        return cls(accounts, await queue_queries.open_at(connection, ids) if ids else {}, signals)
+
+    async def tops(self, connection: AsyncConnection, places: Sequence[Place]) -> dict[str, SignalRecord]:
+        """The signals that give accounts their places; few are not among those shown."""
+        shown = {signal.episode.episode_id: signal for entries in self.signals.values() for signal, _ in entries}
+        missing = [place.episode_id for place in places if place.episode_id not in shown]
+        return shown | (await queries.signals_by_id(connection, missing) if missing else {})
 
     def of(self, account_id: str) -> dict[str, Any]:
         """What every line has, whatever its place."""
@@ -78,13 +80,13 @@ class Lines:
         return {
             "account": queue_answers.queued_account(account_id, account),
             "as_of": None if account is None else account.health.as_of.date(),
-            "open_counts": self._counts[account_id],
+            "open_counts": self._open[account_id].counts,
             "signals": [queue_answers.queued_signal(*entry) for entry in self.signals[account_id]],
         }
 
     def place(self, place: Place, top: SignalRecord, *, alone: bool = False) -> dict[str, Any]:
         """A `QueueItem`. `alone`: with no other signal than the one that gives it its place."""
-        parts = priority.parts(self._accounts.get(place.account_id), top, self._judged[place.account_id])
+        parts = priority.parts(self._accounts.get(place.account_id), top, self._open[place.account_id].judged)
         found = self.of(place.account_id) | {
             "rank": float(place.rank),
             "parts": queue_answers.parts_shown(parts),

@@ -10,11 +10,11 @@ from starlette.responses import Response
 
 from schemas import priority as weights
 from schemas.priority import NEAR
-from services.api import queries, queue_answers, queue_queries
+from services.api import queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
-from services.api.endpoints.queue import Lines
+from services.api.endpoints.queue import SIGNALS_SHOWN, Lines
 from services.api.parameters import Parameters, ViewFilter
 from services.api.paths import SEGMENT
 from services.api.queue_queries import Wanted
@@ -74,8 +74,8 @@ async def _with_signals(
 ) -> tuple[list[dict[str, Any]], str | None]:
     asked = Wanted(signals=signals, some_first=view.some_first)
     places, cursor = await queue_queries.places(connection, asked, wanted, _order(view))
-    lines = await Lines.read(connection, [place.account_id for place in places])
-    tops = await queries.signals_by_id(connection, [place.episode_id for place in places])
+    lines = await Lines.read(connection, [place.account_id for place in places], signals_shown=SIGNALS_SHOWN)
+    tops = await lines.tops(connection, places)
     items = [
         lines.place(place, tops[place.episode_id])
         | _view_members(lines, place.account_id, first=view.some_first and place.precedence >= NEAR)
@@ -93,7 +93,7 @@ async def _untried(
             raise bad_parameter(FieldError("feature", f"no feature {wanted.feature!r} was released"))
         return None, [], None
     ids, cursor = await queue_queries.accounts_without(connection, release[0], wanted, _order(view))
-    lines = await Lines.read(connection, ids)
+    lines = await Lines.read(connection, ids, signals_shown=SIGNALS_SHOWN)
     items = []
     for account_id in ids:
         top = next(iter(lines.signals[account_id]), None)

@@ -40,6 +40,9 @@ def upgrade() -> None:
     op.create_index("ix_queue_rank", "queue_entries", ["rank", "account_id", "episode_id"])
     op.create_index("ix_queue_csm", "queue_entries", ["csm", "rank", "account_id", "episode_id"])
     op.create_index("ix_queue_signal", "queue_entries", ["signal", "rank", "account_id", "episode_id"])
+    op.create_index("ix_queue_family", "queue_entries", ["family", "rank", "account_id", "episode_id"])
+    op.create_index("ix_queue_kind", "queue_entries", ["kind", "rank", "account_id", "episode_id"])
+    op.create_index("ix_queue_severity", "queue_entries", ["severity", "rank", "account_id", "episode_id"])
     op.create_index("ix_queue_account", "queue_entries", ["account_id", "rank", "episode_id"])
     op.create_index("ix_queue_renewal", "queue_entries", ["renewal"])
 
@@ -55,7 +58,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_standings")),
     )
     op.create_index("ix_standings_weight", "standings", ["weight", "account_id"])
-    op.create_index("ix_standings_cohort", "standings", ["cohort"])
+    op.create_index("ix_standings_cohort", "standings", ["cohort", "score"])
     op.create_index("ix_standings_untried", "standings", ["untried"], postgresql_using="gin")
 
     op.create_table(
