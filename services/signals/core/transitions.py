@@ -31,6 +31,7 @@ CLEARED_WORDS: Final = {
     "no_seats": "no seats are known any more",
     "not_applicable": "it no longer applies to this account",
     "below_threshold": "the share fell below the threshold",
+    "usual": "this is usual for the account by now",
     "switched_off": "the operators switched the signal off",
 }
 """Why an episode ends, as a word of the contract and as words for people."""
