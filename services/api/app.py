@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.auth import Keys
 from services.api.database import Readiness
-from services.api.endpoints import accounts, brief, catalogue, coverage, queue, signals, status, views
+from services.api.endpoints import accounts, brief, catalogue, coverage, portfolio, queue, signals, status, views
 from services.api.openapi import describe
 from services.api.paths import canonical
 from services.common import keys, metrics, problems
@@ -43,7 +43,7 @@ def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
     app.state.engine = engine
     app.state.readiness = readiness
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
-    for resource in (status, accounts, coverage, brief, signals, queue, views, catalogue):
+    for resource in (status, accounts, coverage, brief, signals, queue, views, portfolio, catalogue):
         app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -66,15 +66,22 @@ JOIN timeline t ON t.account_id = i.account_id AND t.time = i.time AND t.entry =
 """
 
 WRITE_LATEST_SCORES = """
-INSERT INTO latest_scores AS h (account_id, as_of, score, band, components)
-SELECT account_id, as_of, score, band, jsonb_object(string_to_array(names, $7), string_to_array(scores, $7))
-FROM unnest($1::text[], $2::timestamptz[], $3::float8[], $4::text[], $5::text[], $6::text[])
-  AS i(account_id, as_of, score, band, names, scores)
-ON CONFLICT (account_id) DO UPDATE SET
-  as_of = excluded.as_of, score = excluded.score, band = excluded.band, components = excluded.components
+INSERT INTO latest_scores (account_id, as_of, score, band)
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::float8[], $4::text[])
+ON CONFLICT (account_id) DO UPDATE SET as_of = excluded.as_of, score = excluded.score, band = excluded.band
 """
 
-FORGET_LATEST_SCORES = "DELETE FROM latest_scores WHERE account_id = ANY($1)"
+WRITE_COMPONENTS = """
+INSERT INTO component_scores AS h (account_id, scores)
+SELECT account_id, jsonb_object(string_to_array(names, $4), string_to_array(scores, $4))
+FROM unnest($1::text[], $2::text[], $3::text[]) AS i(account_id, names, scores)
+ON CONFLICT (account_id) DO UPDATE SET scores = excluded.scores WHERE h.scores IS DISTINCT FROM excluded.scores
+"""
+
+FORGET_SCORES: Final = (
+    "DELETE FROM latest_scores WHERE account_id = ANY($1)",
+    "DELETE FROM component_scores WHERE account_id = ANY($1)",
+)
 SEPARATOR: Final = "\x1f"
 
 
@@ -138,17 +145,23 @@ async def _write_marks(connection: Any, events: Iterable[Sequence[Any]]) -> None
         )
 
 
-async def write_latest_scores(connection: Any, records: Iterable[Health]) -> None:
+async def write_scores(connection: Any, records: Iterable[Health]) -> None:
     """Keep the scores of the latest health records. `records` are those that are not older than what is held."""
     rows = [(h, {c.name: c.score for c in h.components if c.score is not None}) for h in records]
-    if rows:
-        await connection.execute(
-            WRITE_LATEST_SCORES,
-            [health.account_id for health, _ in rows],
-            [health.as_of for health, _ in rows],
-            [health.score for health, _ in rows],
-            [health.band for health, _ in rows],
-            [SEPARATOR.join(scores) for _, scores in rows],
-            [SEPARATOR.join(map(str, scores.values())) for _, scores in rows],
-            SEPARATOR,
-        )
+    if not rows:
+        return
+    accounts = [health.account_id for health, _ in rows]
+    await connection.execute(
+        WRITE_LATEST_SCORES,
+        accounts,
+        [health.as_of for health, _ in rows],
+        [health.score for health, _ in rows],
+        [health.band for health, _ in rows],
+    )
+    await connection.execute(
+        WRITE_COMPONENTS,
+        accounts,
+        [SEPARATOR.join(scores) for _, scores in rows],
+        [SEPARATOR.join(map(str, scores.values())) for _, scores in rows],
+        SEPARATOR,
+    )

@@ -53,7 +53,7 @@ FORGET_ACCOUNTS = (
     "DELETE FROM accounts WHERE account_id = ANY($1)",
     "DELETE FROM account_health WHERE account_id = ANY($1)",
     "DELETE FROM usage_days WHERE account_id = ANY($1)",
-    facts.FORGET_LATEST_SCORES,
+    *facts.FORGET_SCORES,
     """
     DELETE FROM recorder_refused
     WHERE key IN (SELECT convert_to(account_id, 'UTF8') FROM unnest($1::text[]) AS x(account_id))
@@ -287,7 +287,7 @@ async def _write_health(connection: Any, batch: Signals) -> list[str]:
     if renamed:
         await connection.execute(FOLLOW_ACCOUNTS, renamed)
     await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
-    await facts.write_latest_scores(connection, (batch.health[account_id].health for account_id in current))
+    await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
     scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
     await standing.write_scores(connection, scores)
     days = [(account_id, day) for account_id in current for day in batch.days[account_id].values()]

@@ -104,8 +104,13 @@ def upgrade() -> None:
         sa.Column("as_of", INSTANT, nullable=False),
         sa.Column("score", sa.Double(), nullable=True),
         sa.Column("band", sa.Text(), nullable=True),
-        sa.Column("components", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_latest_scores")),
+    )
+    op.create_table(
+        "component_scores",
+        sa.Column("account_id", KEY, nullable=False),
+        sa.Column("scores", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_component_scores")),
     )
     op.create_table(
         "facts_due",
@@ -127,7 +132,7 @@ def downgrade() -> None:
     op.drop_index("ix_episodes_cleared", table_name="episodes")
     op.drop_index("ix_timeline_contract", table_name="timeline")
     for table in (
-        *("facts_due", "latest_scores", "account_marks", "term_ends"),
+        *("facts_due", "component_scores", "latest_scores", "account_marks", "term_ends"),
         *("revenue_movements", "subscription_spans", "account_spans"),
     ):
         op.drop_table(table)

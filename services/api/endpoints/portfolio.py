@@ -1,0 +1,91 @@
+"""`/v1/portfolio`: revenue, retention, renewals, load, signals and the named reports, over a period."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from services.api import portfolio_answers as answers
+from services.api import portfolio_queries as queries
+from services.api import portfolio_report_queries as reports
+from services.api.answers import answer
+from services.api.auth import require
+from services.api.database import Connection
+from services.api.portfolio.period import PeriodError, resolve
+from services.api.portfolio_parameters import PortfolioFilter
+from services.api.portfolio_queries import Asked
+from services.common.problems import FieldError, bad_parameter
+
+router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"], dependencies=[Depends(require("read"))])
+
+
+@router.get("", responses={200: {"model": answers.Portfolio}})
+async def get_portfolio(request: Request, wanted: Annotated[PortfolioFilter, Query()]) -> Response:
+    """The portfolio over a period, as it was known at an instant; whole, and by group where one is asked for."""
+    now = dt.datetime.now(dt.UTC)
+    try:
+        period = resolve(now, wanted.as_of, wanted.from_, wanted.to)
+    except PeriodError as error:
+        raise bad_parameter(FieldError(error.field, error.detail)) from None
+    asked = Asked(period=period, group_by=wanted.group_by, where=wanted.where())
+    async with Connection(request) as connection:
+        return answer(await _portfolio(connection, asked, wanted, wanted.as_of or now))
+
+
+async def _portfolio(
+    connection: AsyncConnection, asked: Asked, wanted: PortfolioFilter, as_of: dt.datetime
+) -> dict[str, Any]:
+    found = await queries.sections(connection, asked)
+    triggered = await reports.triggered(connection, asked) if "signals" in wanted.include else None
+    by_group: dict[str | None, answers.SignalCount] = {}
+    if triggered is not None and asked.group_by is not None:
+        counted = await reports.triggered_by_group(connection, asked)
+        by_group = {entry.group: answers.signal_count([entry]) for entry in counted}
+    total = None if triggered is None else answers.signal_count(triggered)
+    nothing = None if triggered is None else answers.signal_count([])
+    return {
+        "as_of": as_of,
+        "period": answers.period(asked.period),
+        "group_by": asked.group_by,
+        "filters": asked.where,
+        "total": answers.measures(found, None, whole=True, by=None, signals=total),
+        "groups": [
+            {"group": group}
+            | answers.measures(found, group, whole=False, by=asked.group_by, signals=by_group.get(group, nothing))
+            for group in answers.groups(found)
+        ],
+        "churn_reasons": answers.reasons(found.reasons),
+        "time_to_value": answers.value_trend(found.value),
+        "load": answers.carried(found.carried, wanted.accounts_per_csm),
+        "signals": None if triggered is None else answers.signals(triggered),
+        "sheet": await _sheet(connection, asked) if "csm" in asked.where else None,
+        "reports": await _reports(connection, asked, found) if "reports" in wanted.include else None,
+    }
+
+
+async def _sheet(connection: AsyncConnection, asked: Asked) -> dict[str, Any]:
+    found = await reports.triggered(connection, asked)
+    return answers.manager_sheet(
+        asked.where["csm"],
+        await reports.means(connection, asked),
+        await reports.renewals_at_risk(connection, asked),
+        await reports.upsell(connection, asked),
+        await reports.advocacy(connection, asked),
+        sum(entry.triggered for entry in found if entry.kind == "opportunity"),
+    )
+
+
+async def _reports(connection: AsyncConnection, asked: Asked, found: queries.Sections) -> dict[str, Any]:
+    return {
+        "expanding": answers.expanding(found.opening),
+        "industries": answers.segments(await reports.industries(connection, asked)),
+        "products": answers.segments(await reports.products(connection, asked)),
+        "first_renewal_discounts": answers.discounts(await reports.discounts(connection, asked)),
+        "feature_requests": answers.feature_requests(*await reports.feature_requests(connection, asked)),
+        "look_alikes": [answers.cohort(cohort) for cohort in await reports.look_alikes(connection, asked)],
+        "references": await reports.references(connection, asked),
+    }

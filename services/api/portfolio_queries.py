@@ -1,0 +1,460 @@
+"""SQL of the portfolio. Each question is summed where the facts are: what comes back are cells, a few for each group.
+
+One statement answers most of it: `a` holds every account once, as it stood at the end and at the start of the period,
+with its risk and its score, and each section sums it in its own way. Instants are half open: a state is the one just
+before the instant. Amounts travel as text, so that they stay exact.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.db.tables import KEY_CHARACTERS
+from services.api.portfolio.period import Period
+
+DIRECT: Final = "direct"
+REASONS_SHOWN: Final = 50
+
+# Of the account as it stood at the end (`e`). No tier is low touch.
+TIER: Final = "coalesce(e.tier, 'low')"
+GROUPS: Final[dict[str, str]] = {
+    "tier": TIER,
+    "csm": "e.csm",
+    "industry": "e.industry",
+    "size": "e.size",
+    "region": "e.region",
+    "plan": "e.plan",
+    "channel": f"coalesce(e.partner, '{DIRECT}')",
+    "tenure": """CASE WHEN :day - e.signed < 90 THEN 'under 90 d'
+        WHEN e.signed > :day - interval '1 year' THEN '90 d to 1 y'
+        WHEN e.signed > :day - interval '2 years' THEN '1 to 2 y'
+        WHEN e.signed > :day - interval '3 years' THEN '2 to 3 y' ELSE '3 y and more' END""",
+    "cohort": "to_char(e.signed, 'YYYY-\"Q\"Q')",
+    "product": "p.product",
+}
+"""What accounts may be grouped by, as SQL."""
+
+FILTERS: Final[dict[str, str]] = {
+    "tier": TIER,
+    "csm": "e.csm",
+    "industry": "e.industry",
+    "size": "e.size",
+    "region": "e.region",
+    "plan": "e.plan",
+    "channel": f"coalesce(e.partner, '{DIRECT}')",
+    "use_case": "e.use_case",
+}
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is asked. `where` narrows by how accounts stood at the end of the period."""
+
+    period: Period
+    group_by: str | None
+    where: dict[str, str]
+
+
+# --- cells ---------------------------------------------------------------------------------------------------------
+
+
+class Cell(Struct):
+    """A sum. `whole`: over every account; else `group` says over which."""
+
+    whole: bool
+    group: str | None
+
+
+class Standing(Cell):
+    """Accounts of a group, counted."""
+
+    accounts: int
+    customers: int
+    opening: int
+    new: int
+    lost: int
+    lost_avoidable: int
+    unpriced: int
+    at_risk: int
+    at_risk_critical: int
+    score: float | None
+    scored: int
+    thriving: int
+    healthy: int
+    watch: int
+    critical: int
+
+
+class Opening(Cell):
+    """What a period opened with, in one currency. `same` is the part that did not change its currency."""
+
+    currency: str
+    mrr: Decimal
+    same: Decimal
+    kept: Decimal
+    kept_gross: Decimal
+    accounts: int
+    expanded: int
+    expanded_mrr: Decimal
+    contracted: int
+    lost: int
+    lost_mrr: Decimal
+    lost_avoidable_mrr: Decimal
+    product_new: Decimal
+    product_add_on: Decimal
+    product_upsell: Decimal
+    product_downsell: Decimal
+    product_cancelled: Decimal
+
+
+class Closing(Cell):
+    """What there is at the end, in one currency."""
+
+    currency: str
+    mrr: Decimal
+    customers: int
+    at_risk: Decimal
+    at_risk_critical: Decimal
+
+
+class Moved(Cell):
+    """Movements of one kind."""
+
+    currency: str
+    kind: str
+    amount: Decimal
+    movements: int
+
+
+class Reason(Struct):
+    """Customers lost for one reason."""
+
+    reason: str | None
+    avoidable: bool | None
+    currency: str
+    accounts: int
+    mrr: Decimal
+
+
+class Locked(Cell):
+    """Terms to renew, as they stood at the start: `due` in the period, `early` before it, or `carried` over."""
+
+    currency: str
+    state: str
+    terms: int
+    mrr: Decimal
+
+
+class Ended(Cell):
+    """What became of terms by the end: early, on_time, late, lost, overdue, open."""
+
+    currency: str
+    state: str
+    terms: int
+    before: Decimal
+    after: Decimal
+
+
+class Due(Cell):
+    """Customers whose renewal is within so many days."""
+
+    days: int
+    currency: str
+    accounts: int
+    mrr: Decimal
+    at_risk: int
+    at_risk_mrr: Decimal
+    score: float | None
+    scored: int
+    thriving: int
+    healthy: int
+    watch: int
+    critical: int
+
+
+class Value(Struct):
+    """Accounts that reached their first value in a quarter."""
+
+    quarter: str
+    accounts: int
+    days: Decimal
+
+
+class Carried(Struct):
+    """Customers of one manager in one tier, in one currency."""
+
+    csm: str | None
+    tier: str
+    currency: str
+    accounts: int
+    mrr: Decimal
+
+
+class Sections(Struct):
+    """Everything that one look at the accounts gives."""
+
+    standing: list[Standing]
+    opening: list[Opening]
+    closing: list[Closing]
+    moved: list[Moved]
+    locked: list[Locked]
+    ended: list[Ended]
+    due: list[Due]
+    reasons: list[Reason]
+    value: list[Value]
+    carried: list[Carried]
+
+
+_sections: Final = msgspec.json.Decoder(Sections).decode
+
+# --- accounts ------------------------------------------------------------------------------------------------------
+
+RISKS: Final = """
+  SELECT o.account_id, max(CASE o.severity WHEN 'critical' THEN 2 WHEN 'warning' THEN 1 ELSE 0 END) AS risk
+  FROM (
+    SELECT x.account_id, CASE WHEN x.changed_at < :end OR x.last_ordinal = 1 THEN x.severity ELSE (
+      -- It may have been milder then. The transition says; read as text, for a reason may hold what `json` refuses.
+      SELECT substring(t.body::text FROM '"severity":"(info|warning|critical)"') FROM transitions t
+      WHERE t.episode_id = x.episode_id AND t.time < :end ORDER BY t.ordinal DESC LIMIT 1) END AS severity
+    FROM episodes x
+    WHERE x.opened_at < :end AND (x.cleared_at IS NULL OR x.cleared_at >= :end) AND x.kind = 'risk'
+      AND x.scope IN ('account', 'user')
+  ) o GROUP BY o.account_id
+"""
+
+PRODUCTS: Final = """
+  SELECT account_id, product,
+    sum(mrr) FILTER (WHERE since < :end AND (until IS NULL OR until >= :end)) AS mrr,
+    sum(mrr) FILTER (WHERE since < :start AND (until IS NULL OR until >= :start)) AS mrr0
+  FROM subscription_spans WHERE since < :end AND (until IS NULL OR until >= :start)
+  GROUP BY account_id, product
+"""
+
+
+def joined(asked: Asked, group: str | None) -> str:
+    """Every account as it stood at the end (`e`), with the name of its group: enough to tell whose a fact is."""
+    return f"""
+    SELECT e.account_id, {GROUPS[group] if group else "NULL::text"} AS grp
+    FROM account_spans e {"JOIN p ON p.account_id = e.account_id" if group == "product" else ""}
+    WHERE {at_end(asked)}
+    """
+
+
+def at_end(asked: Asked) -> str:
+    narrowed = "".join(f" AND {FILTERS[name]} = :w_{name}" for name in asked.where)
+    return f"e.since < :end AND (e.until IS NULL OR e.until >= :end){narrowed}"
+
+
+def _accounts(asked: Asked, group: str | None) -> str:
+    """The relation `a`. By product an account is there once for each of its products, with what that one brings."""
+    now, then = "e.mrr", "s.mrr"
+    if group == "product":
+        # A product that an account has not is 0, not unknown.
+        now = "CASE WHEN p.product IS NULL THEN e.mrr WHEN e.churned THEN 0 ELSE coalesce(p.mrr, 0) END"
+        then = "CASE WHEN p.product IS NULL THEN s.mrr WHEN s.churned THEN 0 ELSE coalesce(p.mrr0, 0) END"
+    past = """
+      LEFT JOIN LATERAL (
+        SELECT d.score, d.band FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
+        ORDER BY d.day DESC LIMIT 1) h ON true
+    """
+    return f"""
+    SELECT e.account_id, {GROUPS[group] if group else "NULL::text"} AS grp, e.currency, e.churn_reason,
+      coalesce(e.avoidable, true) AS avoidable, e.renewal_date,
+      NOT e.churned AS here, NOT e.churned AND {now} IS DISTINCT FROM 0 AS customer,
+      coalesce({now}, 0) AS mrr, {now} IS NULL AS unpriced,
+      s.account_id IS NOT NULL AND NOT s.churned AND {then} IS DISTINCT FROM 0 AS customer0,
+      coalesce({then}, 0) AS mrr0, {then} IS NULL AS unpriced0, coalesce(s.currency, e.currency) AS currency0, s.renewal_date AS renewal0,
+      s.account_id IS NOT NULL AND NOT s.churned AS here0, coalesce(r.risk, 0) AS risk,
+      {"h.score, h.band" if asked.period.past else "l.score, l.band"}
+    FROM account_spans e
+    LEFT JOIN account_spans s
+      ON s.account_id = e.account_id AND s.since < :start AND (s.until IS NULL OR s.until >= :start)
+    {"LEFT JOIN p ON p.account_id = e.account_id" if group == "product" else ""}
+    LEFT JOIN ({RISKS}) r ON r.account_id = e.account_id
+    {past if asked.period.past else "LEFT JOIN latest_scores l ON l.account_id = e.account_id"}
+    WHERE {at_end(asked)}
+    """
+
+
+# Accounts alike in everything that a section asks for, as one row: a few hundred stand for a hundred thousand.
+CELLS: Final = """
+  SELECT grp, currency, currency0, here, customer, customer0, here0,
+    customer0 AND NOT unpriced0 AND (NOT customer OR currency = currency0) AS same,
+    CASE WHEN customer0 AND NOT customer AND NOT here THEN churn_reason END AS reason,
+    CASE WHEN customer0 AND NOT customer THEN avoidable END AS avoidable,
+    CASE WHEN here THEN risk END AS risk, CASE WHEN here THEN band END AS band, customer AND unpriced AS unpriced,
+    customer0 AND unpriced0 AS unpriced0,
+    CASE WHEN customer THEN
+      CASE WHEN renewal_date < :day THEN 'overdue' WHEN renewal_date <= :last THEN 'open' END END AS state,
+    CASE WHEN customer AND renewal_date >= :day AND renewal_date <= :day + 90
+      THEN greatest(ceil((renewal_date - :day) / 30.0) * 30, 30)::int END AS days,
+    CASE WHEN customer0 THEN
+      CASE WHEN renewal0 < :first THEN 'carried' WHEN renewal0 <= :last THEN 'due' END END AS state0,
+    CASE WHEN customer0 AND customer THEN sign(mrr - mrr0)::int END AS moved,
+    count(*) AS n, sum(mrr) AS mrr, sum(mrr0) AS mrr0,
+    sum(score) FILTER (WHERE here) AS score, count(score) FILTER (WHERE here) AS scored
+  FROM a GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18
+"""
+
+
+def values(asked: Asked) -> dict[str, Any]:
+    where = {f"w_{name}": value[:KEY_CHARACTERS] for name, value in asked.where.items()}
+    period = asked.period
+    return where | {
+        "start": period.start,
+        "end": period.end,
+        "first": period.first,
+        "last": period.last,
+        "day": period.day,
+        # A day's score is settled once the day is over.
+        "settled": period.end.date(),
+    }
+
+
+BANDS: Final = ", ".join(
+    f"coalesce(sum(n) FILTER (WHERE here AND band = '{band}'), 0) AS {band}"
+    for band in ("thriving", "healthy", "watch", "critical")
+)
+
+
+def _count(condition: str) -> str:
+    return f"coalesce(sum(n) FILTER (WHERE {condition}), 0)"
+
+
+def _sum(what: str, condition: str) -> str:
+    return f"coalesce(sum({what}) FILTER (WHERE {condition}), 0)::text"
+
+
+STANDING: Final = f"""
+  SELECT {_count("here")} AS accounts, {_count("customer")} AS customers, {_count("customer0")} AS opening,
+    {_count("customer AND NOT customer0")} AS new, {_count("customer0 AND NOT customer")} AS lost,
+    {_count("customer0 AND NOT customer AND avoidable")} AS lost_avoidable, {_count("unpriced")} AS unpriced,
+    {_count("risk > 0")} AS at_risk, {_count("risk > 1")} AS at_risk_critical,
+    sum(score) / nullif(sum(scored), 0)::float8 AS score, coalesce(sum(scored), 0) AS scored, {BANDS}, {{keys}}
+  FROM cells GROUP BY {{by}}
+"""
+
+# What accounts lost, kept and gained, by the currency that they paid in at the start. The product's columns are its
+# movements by the two ends: what one product gained is not what the account did.
+OPENING: Final = f"""
+  SELECT currency0 AS currency, {_sum("mrr0", "customer0")} AS mrr, {_sum("mrr0", "same")} AS same,
+    {_sum("mrr", "same AND customer")} AS kept,
+    {_sum("CASE WHEN moved > 0 THEN mrr0 ELSE mrr END", "same AND customer")} AS kept_gross,
+    {_count("customer0")} AS accounts, {_count("same AND moved > 0")} AS expanded,
+    {_sum("mrr0", "same AND moved > 0")} AS expanded_mrr,
+    {_count("same AND moved < 0")} AS contracted, {_count("customer0 AND NOT customer")} AS lost,
+    {_sum("mrr0", "customer0 AND NOT customer")} AS lost_mrr,
+    {_sum("mrr0", "customer0 AND NOT customer AND avoidable")} AS lost_avoidable_mrr,
+    {_sum("mrr", "NOT customer0 AND NOT here0")} AS product_new, {_sum("mrr", "NOT customer0 AND here0")} AS product_add_on,
+    {_sum("mrr - mrr0", "moved > 0")} AS product_upsell, {_sum("mrr - mrr0", "moved < 0")} AS product_downsell,
+    {_sum("-mrr0", "customer0 AND NOT customer")} AS product_cancelled, {{keys}}
+  FROM cells WHERE customer AND NOT unpriced OR customer0 AND NOT unpriced0 GROUP BY currency0, {{by}}
+"""
+
+CLOSING: Final = f"""
+  SELECT currency, sum(mrr)::text AS mrr, sum(n) AS customers, {_sum("mrr", "risk > 0")} AS at_risk,
+    {_sum("mrr", "risk > 1")} AS at_risk_critical, {{keys}}
+  FROM cells WHERE customer AND NOT unpriced GROUP BY currency, {{by}}
+"""
+
+MOVED: Final = """
+  SELECT m.currency, m.kind, sum(m.amount)::text AS amount, count(*) AS movements, {keys}
+  FROM revenue_movements m {whose_m}
+  WHERE m.time >= :start AND m.time < :end GROUP BY m.currency, m.kind, {by}
+"""
+
+LOCKED: Final = """
+  SELECT currency, state, sum(n) AS terms, sum(mrr)::text AS mrr, {keys}
+  FROM (
+    SELECT grp, currency0 AS currency, state0 AS state, n, mrr0 AS mrr FROM cells WHERE state0 IS NOT NULL
+    UNION ALL
+    SELECT {grp}, t.currency, 'early', 1, coalesce(t.mrr_before, 0)
+    FROM term_ends t {whose_t}
+    WHERE t.renewed AND t.due BETWEEN :first AND :last AND t.decided_at < :start
+  ) x GROUP BY currency, state, {by}
+"""
+
+ENDED: Final = """
+  SELECT currency, state, sum(n) AS terms, sum(before)::text AS before, sum(after)::text AS after, {keys}
+  FROM (
+    SELECT {grp}, t.currency, 1 AS n, coalesce(t.mrr_before, 0) AS before, coalesce(t.mrr_after, 0) AS after,
+      CASE WHEN NOT t.renewed THEN 'lost' WHEN t.decided_at < :start THEN 'early'
+        WHEN t.decided_at < (t.due + 1)::timestamp AT TIME ZONE 'UTC' THEN 'on_time' ELSE 'late' END AS state
+    FROM term_ends t {whose_t}
+    WHERE t.decided_at < :end AND (t.due BETWEEN :first AND :last OR t.due < :first AND t.decided_at >= :start)
+    UNION ALL
+    SELECT grp, currency, n, mrr, 0, state FROM cells WHERE state IS NOT NULL
+  ) x GROUP BY currency, state, {by}
+"""
+
+DUE: Final = f"""
+  SELECT w.days, currency, sum(n) AS accounts, sum(mrr)::text AS mrr, {_count("risk > 0")} AS at_risk,
+    {_sum("mrr", "risk > 0")} AS at_risk_mrr, sum(score) / nullif(sum(scored), 0)::float8 AS score,
+    sum(scored) AS scored, {BANDS}, {{keys}}
+  FROM cells JOIN (VALUES (30), (60), (90)) AS w(days) ON cells.days <= w.days GROUP BY w.days, currency, {{by}}
+"""
+
+REASONS: Final = f"""
+  SELECT reason, avoidable, currency0 AS currency, sum(n) AS accounts, sum(mrr0)::text AS mrr
+  FROM cells WHERE customer0 AND NOT customer GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1 LIMIT {REASONS_SHOWN}
+"""
+
+VALUE: Final = """
+  SELECT to_char(m.time AT TIME ZONE 'UTC', 'YYYY-"Q"Q') AS quarter, count(*) AS accounts,
+    sum(greatest((m.time AT TIME ZONE 'UTC')::date - e.signed, 0))::text AS days
+  FROM account_marks m JOIN account_spans e ON e.account_id = m.account_id
+  WHERE m.kind = 'value' AND m.time < :end AND {at_end} GROUP BY 1
+"""
+
+CARRIED: Final = f"""
+  SELECT e.csm, {TIER} AS tier, e.currency, count(*) AS accounts, coalesce(sum(e.mrr), 0)::text AS mrr
+  FROM account_spans e WHERE {{at_end}} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0 GROUP BY 1, 2, 3
+"""
+
+NOTHING: Final = "SELECT NULL::int WHERE false"
+GROUPED: Final = {"standing": STANDING, "opening": OPENING, "closing": CLOSING, "moved": MOVED}
+GROUPED_TERMS: Final = {"locked": LOCKED, "ended": ENDED, "due": DUE}
+WHOLE: Final = {"reasons": REASONS, "value": VALUE, "carried": CARRIED}
+
+
+async def sections(connection: AsyncConnection, asked: Asked) -> Sections:
+    """Everything that one look at the accounts gives: over all of them, and by group where one is asked for."""
+    if asked.group_by != "product":
+        return await _look(connection, asked, asked.group_by, whole=True)
+    found = await _look(connection, asked, None, whole=True)
+    by_product = await _look(connection, asked, "product", whole=False)
+    for name in (*GROUPED, *GROUPED_TERMS):
+        getattr(found, name).extend(getattr(by_product, name))
+    return found
+
+
+async def _look(connection: AsyncConnection, asked: Asked, group: str | None, *, whole: bool) -> Sections:
+    # Sums over every account: sorting and hashing them in memory is worth it for one statement.
+    await connection.execute(text("SET LOCAL work_mem = '64MB'"))
+    await connection.execute(text("SET LOCAL jit = off"))
+    keys = ("GROUPING(grp) = 1 AS whole, grp" if group else "true AS whole, NULL") + ' AS "group"'
+    sets = [*(["()"] if whole else []), *(["(grp)"] if group else [])]
+    by = f"GROUPING SETS ({', '.join(sets)})"
+    # A fact of an account that nobody singles out needs no account to be counted.
+    single = bool(group or asked.where)
+    given = {"keys": keys, "by": by, "grp": "j.grp" if group else "NULL"} | {
+        f"whose_{x}": f"JOIN j ON j.account_id = {x}.account_id" if single else "" for x in "mt"
+    }
+    parts = {name: query.format(**given) for name, query in (GROUPED | GROUPED_TERMS).items()}
+    parts |= {name: query.format(at_end=at_end(asked)) if whole else NOTHING for name, query in WHOLE.items()}
+    members = ", ".join(
+        f"'{name}', (SELECT coalesce(json_agg(q), '[]') FROM ({query}) q)" for name, query in parts.items()
+    )
+    products = f"p AS MATERIALIZED ({PRODUCTS})," if group == "product" else ""
+    statement = f"""
+    WITH {products} a AS ({_accounts(asked, group)}), j AS ({joined(asked, group)}),
+    cells AS MATERIALIZED ({CELLS})
+    SELECT json_build_object({members})::text
+    """
+    found = await connection.execute(text(statement), values(asked))
+    return _sections(found.scalar_one())
