@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.health import ScoreDay, UntriedRelease
 from services.common.words import words
 from services.signals.recorder.fold import fold_events, fold_signals
 from services.signals.recorder.records import (
@@ -16,12 +19,14 @@ from services.signals.recorder.records import (
     ErasureRow,
     HealthRow,
     RefusedRow,
+    ReleaseRow,
     TimelineRow,
     TransitionRow,
     account_row,
     event_row,
     signal_row,
 )
+from services.signals.recorder.standing import StandingRow, standing_row
 from tests.recorded import APPENDED_0, DAY_0, Stored, erased, event, health, milliseconds, transition
 
 HOUR = dt.timedelta(hours=1)
@@ -217,3 +222,63 @@ def test_words_are_cut_the_same_way_wherever_they_come_from() -> None:
 def test_no_text_makes_a_word_that_breaks_a_search(text: str) -> None:
     assert all(word.isalnum() or not word.isascii() for word in words(text))
     assert not any(mark in word for word in words(text) for mark in "' \\:&|!()<>*\x00")
+
+
+def released(feature: str, at: dt.datetime) -> Stored:
+    record = event("accounts", "feature.released", "_", {"feature": feature}, id_="r", time=at, appended=at + HOUR)
+    assert record.value is not None
+    return record._replace(key=None, value=record.value.replace(b'"subject": "_", ', b""))
+
+
+def test_a_release_is_kept_with_its_latest_time_and_other_broadcasts_are_not() -> None:
+    rows = [event_row(released("maps", DAY_0 + n * HOUR)) for n in (0, 5, 2)]
+    assert all(isinstance(row, ReleaseRow) for row in rows)
+    batch = fold_events(row for row in rows if row is not None)
+    assert {name: row.released_at for name, row in batch.releases.items()} == {"maps": DAY_0 + 5 * HOUR}
+    named = event_row(released("a\x1fb" + "x" * 400, DAY_0))
+    assert isinstance(named, ReleaseRow)
+    assert named.feature == "a b" + "x" * 253
+    assert event_row(released("maps", DAY_0)._replace(timestamp=milliseconds(DAY_0 - 25 * HOUR))) is None
+    value = b'{"specversion":"1.0","id":"s","source":"s","type":"source.stale","time":"2026-03-01T00:00:00Z"}'
+    assert event_row(Stored("accounts", 0, 0, milliseconds(DAY_0), None, value)) is None
+
+
+def test_scores_of_days_add_up_and_are_no_part_of_the_kept_record() -> None:
+    day_1, day_2 = DAY_0.date(), (DAY_0 + 24 * HOUR).date()
+
+    def scored(sequence: int, score: float | None, *days: dt.date) -> Stored:
+        listed = [ScoreDay(day=day, score=score, band=None, coverage=0.5) for day in days]
+        return health("acme", sequence, score_days=listed)
+
+    rows = [signal_row(record) for record in (scored(4, 70.0, day_1, day_2), scored(5, None, day_2))]
+    assert isinstance(rows[0], HealthRow)
+    assert '"score_days":[]' in rows[0].body
+    batch = fold_signals(rows)
+    assert {day: entry.score for day, entry in batch.scores["acme"].items()} == {day_1: 70.0, day_2: None}
+    gone = fold_signals([*rows, signal_row(erased("acme"))])
+    assert "acme" not in gone.scores
+
+
+def test_a_standing_is_judged_on_the_day_of_the_record() -> None:
+    profile = {"mrr": "8333.34", "contract_start": "2025-11-05", "contract_end": "2026-06-30"}
+    release = UntriedRelease(feature="maps", released_at=DAY_0)
+
+    def standing(at: dt.datetime, **more: Any) -> StandingRow:
+        row = signal_row(health("acme", 1, as_of=at, profile=profile, untried_releases=[release], **more))
+        assert isinstance(row, HealthRow)
+        return standing_row(row.health)
+
+    winter = standing(DAY_0, inputs_seen=["account.updated"], score=61.5)
+    assert winter == StandingRow(
+        account_id="acme",
+        weight=Decimal("2.50"),  # ARR 100 000, under a year old, renewal far away
+        precedence=2,
+        renewal=dt.date(2026, 6, 30),
+        cohort=dt.date(2025, 10, 1),
+        score=61.5,
+        known=True,
+        untried="maps",
+    )
+    assert standing(DAY_0 + 60 * 24 * HOUR, inputs_seen=["account.updated"]).weight == Decimal("5.00")
+    assert standing(DAY_0).known is False
+    assert standing(DAY_0, churned=True).cohort is None
