@@ -227,6 +227,14 @@ def first_contract(paid: Subscriptions) -> Decimal | None:
     return None if since < 0 else recurring(paid, since + SETTLED_IN_US)
 
 
+def growth_base(paid: Subscriptions, now: int) -> Decimal | None:
+    """What growth is counted from: what was paid 12 months (365 d) ago, else the first contract once it is settled."""
+    since = known_since(paid)
+    if since < 0 or now < since + SETTLED_IN_US:
+        return None
+    return recurring(paid, max(now - YEAR_US, since + SETTLED_IN_US))
+
+
 def yearly_growth(paid: Subscriptions, now: int) -> Decimal | None:
     """Change of what is paid over the 12 months (365 d) to `now`, as a ratio minus one; None while it cannot be known."""
     current, before = recurring(paid, now), recurring(paid, now - YEAR_US)

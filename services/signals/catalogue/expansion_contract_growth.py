@@ -1,0 +1,148 @@
+"""expansion.contract_growth: the account pays more than a year ago."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.signals.catalogue.definition import (
+    Action,
+    Case,
+    Context,
+    Evidence,
+    Fact,
+    Finding,
+    Signal,
+    evidence,
+    times,
+)
+from services.signals.core.days import DAY_US
+from services.signals.core.subscriptions import (
+    SETTLED_IN_US,
+    growth_base,
+    known_since,
+    next_level_out,
+    recurring,
+    years_of_growth,
+)
+
+YEAR = 365
+
+
+def _growth(c: Context) -> Decimal | None:
+    paid = c.dossier.billing.subscriptions
+    current, base = recurring(paid, c.now), growth_base(paid, c.now)
+    return current / base - 1 if current is not None and base else None
+
+
+def _raises(c: Context) -> Finding | None:
+    growth = _growth(c)
+    return Finding("info") if growth is not None and growth >= Decimal(str(c.p["raise_at"])) else None
+
+
+def _clears(c: Context) -> str | None:
+    growth = _growth(c)
+    return "recovered" if growth is None or growth < Decimal(str(c.p["clear_at"])) else None
+
+
+def _due(c: Context) -> int:
+    paid = c.dossier.billing.subscriptions
+    since = known_since(paid)
+    if since < 0:
+        return 0
+    dues = (since + SETTLED_IN_US, since + SETTLED_IN_US + YEAR * DAY_US, next_level_out(paid.paying(), c.now, YEAR))
+    return min((at for at in dues if at > c.now), default=0)
+
+
+def _describe(c: Context) -> tuple[str, list[Evidence]]:
+    paid = c.dossier.billing.subscriptions
+    current, base, growth = recurring(paid, c.now), growth_base(paid, c.now), _growth(c)
+    currency = str(c.account.hot.profile.fields.get("currency") or "XXX")
+    years = years_of_growth(paid, c.now)
+    sentence = "What the account paid a year ago is not known any more."
+    if growth is not None:
+        percent = round(100 * growth)
+        sentence = f"{current} {currency} a month, {percent:+d} % against {base} a year ago or at the first contract"
+        sentence += f"; {times(years, 'year')} of growth in a row." if years else "."
+    proof = evidence(
+        "mrr",
+        None if current is None else str(current),
+        currency,
+        baseline=None if base is None else str(base),
+        threshold=None if base is None else str(base * (1 + Decimal(str(c.p["raise_at"])))),
+        window=(c.now - YEAR * DAY_US, c.now),
+    )
+    return sentence, [proof, evidence("years_of_growth", years, "years")]
+
+
+SIGNAL = Signal(
+    id="expansion.contract_growth",
+    version=1,
+    title="The contract grows",
+    kind="opportunity",
+    family="expansion",
+    scope="account",
+    severity="info",
+    pages=False,
+    meaning=(
+        "What the account pays per month is at least 5 % more than 365 × 24 h ago; where that is not known yet, more than the "
+        "first contract as it stood 30 × 24 h after it became known. Subscriptions say it in all, else the profile's amount, "
+        "else the lines of recurring invoices. Clears under 2 %. The reason names the years of growth in a row."
+    ),
+    source="Customer Success (Mehta, Steinman, Murphy), law 4",
+    reads=Fact.SUBSCRIPTIONS | Fact.TIER,
+    inputs=("account.subscription_changed", "account.updated", "account.renewed", "invoice.issued"),
+    warming_days=30,
+    action=Action(
+        title="Find out what the growth rests on, and plan the next step with the sponsor",
+        owner="sales",
+        playbook="contract-growth",
+        runbook="expansion.contract_growth",
+    ),
+    thresholds={"default": {"raise_at": 0.05, "clear_at": 0.02}},
+    raises=_raises,
+    clears=_clears,
+    due=_due,
+    describe=_describe,
+)
+
+
+def _sold(at: str, mrr: str, name: str = "s1") -> tuple[str, str, dict[str, object]]:
+    data = {"subscription_id": name, "product": name, "mrr": mrr}
+    return (f"{at}T10:00:00Z", "account.subscription_changed", data)
+
+
+CASES = [
+    Case(
+        name="5 % more than the first contract; a year later that is the base",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1050.00")],
+        until="2025-12-31",
+        expect=[("2024-03-05T10:00:00Z", "raised", "info"), ("2025-03-05T10:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="4.9 % more",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1049.00")],
+        until="2025-12-31",
+        expect=[],
+    ),
+    Case(
+        name="put together over the first month",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-02-04", "1000.00", "s2")],
+        until="2025-12-31",
+        expect=[],
+    ),
+    Case(
+        name="downsold again",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1100.00"), _sold("2024-04-05", "1010.00")],
+        until="2024-12-31",
+        expect=[("2024-03-05T10:00:00Z", "raised", "info"), ("2024-04-05T10:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="renewed at a higher amount, which only the profile states",
+        events=[
+            ("2024-01-05T10:00:00Z", "account.updated", {"mrr": "1000.00"}),
+            ("2025-01-04T10:00:00Z", "account.renewed", {"mrr": "1200.00"}),
+        ],
+        until="2025-01-31",
+        expect=[("2025-01-04T10:00:00Z", "raised", "info")],
+    ),
+]
