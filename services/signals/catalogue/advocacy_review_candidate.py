@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.catalogue.definition import (
+    Action,
+    Case,
+    Context,
+    Evidence,
+    Fact,
+    Finding,
+    Signal,
+    evidence,
+    times,
+)
 from services.signals.core.days import midnight
 
 SELF = "advocacy.review_candidate"
@@ -43,10 +53,8 @@ def _due(c: Context) -> int:
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
     hot = c.account.hot
     given = len(c.dossier.engagement.advocacy.reviews)
-    sentence = (
-        f"Health is {hot.score:g} (above {c.p['score_above']}), {len(hot.tickets)} tickets are open, and "
-        f"{'no review was' if not given else 'a review was'} given."
-    )
+    review = "a review was given" if given else "no review was given yet"
+    sentence = f"Health is {hot.score:g} (asked for: above {c.p['score_above']}), {times(len(hot.tickets), 'open ticket')}, {review}."
     proofs = [
         evidence("health", hot.score, "points", threshold=c.p["score_above"]),
         evidence("open_tickets", len(hot.tickets), "tickets", threshold=0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Signal, evidence, on
-from services.signals.core.days import DAY_US, day_of
+from services.signals.core.days import DAY_US
 from services.signals.core.onboarding import launched_at
 from services.signals.core.reminders import Due, Reminder, last_answer, next_midnight, once
 
@@ -19,9 +19,9 @@ def _done(c: Context, day: int) -> bool:
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
-    day = day_of(launched_at(c.dossier.onboarding))
-    sentence = f"Launched on {on(day)}, and no onboarding survey has been answered."
-    return sentence, [evidence("days_since_launch", c.today - day, "days", threshold=0, days=(day, c.today))]
+    due = c.open.frozen["due"]
+    sentence = f"Launched on {on(due - 1)}: the onboarding survey has been due since {on(due)}."
+    return sentence, [evidence("days_since_due", c.today - due, "days", threshold=0, days=(due, c.today))]
 
 
 _REMINDER = Reminder(_due_days, _done)

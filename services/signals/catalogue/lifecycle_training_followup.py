@@ -29,7 +29,7 @@ def _stays(c: Context, day: int) -> bool:
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
     due = c.open.frozen["due"]
-    sentence = f"A training was attended two weeks before {on(due)}, and nobody has asked since what came of it."
+    sentence = f"The follow-up of a training has been due since {on(due)}."
     return sentence, [evidence("days_since_due", c.today - due, "days", threshold=0, days=(due, c.today))]
 
 
