@@ -193,7 +193,7 @@ class Engine:
         hot.catalogue = self.catalogue.digest
         hot.due = {name: at for name, at in hot.due.items() if name in self.catalogue.by_id}
         account.watched = -1
-        soon = account.tomorrow
+        soon = hot.armed = account.tomorrow
         if not hot.score_due and not hot.churned:
             hot.score_due = soon
         for signal in self.catalogue.portfolio_scope if account.portfolio else self.catalogue.account_scope:
@@ -330,7 +330,7 @@ class Engine:
         hot = context.account.hot
         episode = hot.episodes.get(signal.id)
         named = hot.due.get(signal.id, 0)
-        resting = named and named != context.account.tomorrow  # the next midnight may have been named by `arm`, unasked
+        resting = named and named != hot.armed  # a deadline that `arm` named is nothing to rest on
         reads = signal.reads | (signal.reads_open if episode is not None else 0 if resting else signal.arms)
         if not (reads & facts or (due and 0 < named <= context.now)):
             return

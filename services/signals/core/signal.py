@@ -282,6 +282,6 @@ class Catalogue:
             facts |= signal.reads
             if signal.id in hot.episodes:
                 facts |= signal.reads_open
-            elif signal.arms and hot.due.get(signal.id, account.tomorrow) == account.tomorrow:
+            elif signal.arms and hot.due.get(signal.id, hot.armed) == hot.armed:
                 facts |= signal.arms
         return facts

@@ -101,6 +101,7 @@ class Hot(Struct, array_like=True):
     scores_told: int = -1  # the last of them that was published
     score_due: int = 0  # when the score may change by itself, 0 while nothing is known
     noted: Noted = field(default_factory=Noted)  # features, teams and core users that wait for the dossier
+    armed: int = 0  # the midnight at which every deadline was asked to be named anew
 
 
 class Account:
