@@ -14,9 +14,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from services.demo.events import Draft, encode, us
+from services.demo.story_results import EXPECTED, Change
 
 ACCOUNT = "financiality"
 FIRST_DAY = dt.date(2014, 6, 30)
@@ -27,15 +27,6 @@ APP, HELPDESK, BILLING, CRM = "wingtip/app", "wingtip/helpdesk", "wingtip/billin
 HOLIDAYS = frozenset((dt.date(2014, 12, 25), dt.date(2014, 12, 26), dt.date(2015, 1, 1)))
 STUDY_SESSIONS, STUDY_PAGES, ROUTINE_PAGES = 50, 10, 3
 """Everybody explores at first: fifty sessions of ten pages, which together make a power user; then three pages do."""
-
-
-class Change(NamedTuple):
-    """A transition that the story must cause: when, of which signal, what, and for which user (None: the account)."""
-
-    time: dt.datetime
-    signal: str
-    change: Literal["raised", "escalated", "cleared"]
-    user: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,52 +78,6 @@ PEOPLE = (
     Person("jana", "finance", _d("2014-11-05"), (0, 2, 4), dt.time(9, 35), first_visit=_d("2014-10-27")),
     Person("kofi", "operations", _d("2015-02-16"), EVERY_DAY, dt.time(10, 30)),
 )
-
-EXPECTED: tuple[Change, ...] = (
-    # Seven days after a first login with fewer than three pages; gone with the third page of the next session.
-    Change(_t("2014-09-18T09:05"), "adoption.user_stuck", "raised", "hana"),
-    Change(_t("2014-09-22T09:08"), "adoption.user_stuck", "cleared", "hana"),
-    # The tenth page of the fiftieth session (one page a minute after the login); cleared by the next midnight.
-    Change(_t("2014-09-23T08:40"), "advocacy.power_user", "raised", "ana"),
-    Change(_t("2014-09-24T00:00"), "advocacy.power_user", "cleared", "ana"),
-    Change(_t("2014-09-24T08:55"), "advocacy.power_user", "raised", "ben"),
-    Change(_t("2014-09-25T00:00"), "advocacy.power_user", "cleared", "ben"),
-    Change(_t("2014-09-26T09:00"), "advocacy.power_user", "raised", "carla"),
-    Change(_t("2014-09-27T00:00"), "advocacy.power_user", "cleared", "carla"),
-    Change(_t("2014-10-03T10:25"), "advocacy.power_user", "raised", "greta"),
-    Change(_t("2014-10-04T00:00"), "advocacy.power_user", "cleared", "greta"),
-    # An NPS answer of 4: at once; after 90 days without another answer it is too old to act on.
-    Change(_t("2014-10-07T14:05"), "survey.detractor", "raised", "dmitri"),
-    Change(_t("2014-10-13T09:20"), "adoption.user_stuck", "raised", "ivan"),
-    Change(_t("2014-10-14T09:20"), "advocacy.power_user", "raised", "dmitri"),
-    Change(_t("2014-10-14T09:23"), "adoption.user_stuck", "cleared", "ivan"),
-    Change(_t("2014-10-15T00:00"), "advocacy.power_user", "cleared", "dmitri"),
-    Change(_t("2014-11-03T09:35"), "adoption.user_stuck", "raised", "jana"),
-    Change(_t("2014-11-05T09:38"), "adoption.user_stuck", "cleared", "jana"),
-    Change(_t("2014-11-12T10:00"), "advocacy.power_user", "raised", "eva"),
-    Change(_t("2014-11-13T00:00"), "advocacy.power_user", "cleared", "eva"),
-    # The fifth ticket in seven days; over when the window has passed (11-18) and the last of the five is resolved.
-    Change(_t("2014-11-17T10:12"), "support.burst", "raised"),
-    Change(_t("2014-11-19T10:10"), "advocacy.power_user", "raised", "filip"),
-    Change(_t("2014-11-20T00:00"), "advocacy.power_user", "cleared", "filip"),
-    Change(_t("2014-11-20T14:30"), "support.burst", "cleared"),
-    # 2 pages in the first visit: the eighth page of the fiftieth session is the five hundredth.
-    Change(_t("2014-11-28T09:13"), "advocacy.power_user", "raised", "hana"),
-    Change(_t("2014-11-29T00:00"), "advocacy.power_user", "cleared", "hana"),
-    Change(_t("2015-01-05T14:05"), "survey.detractor", "cleared", "dmitri"),
-    # 1 page in the first visit: the ninth.
-    Change(_t("2015-01-12T09:29"), "advocacy.power_user", "raised", "ivan"),
-    Change(_t("2015-01-13T00:00"), "advocacy.power_user", "cleared", "ivan"),
-    # The eleventh of 13 licences becomes active with kofi's first login; value was reached on 2014-12-15.
-    Change(_t("2015-02-16T10:30"), "expansion.seats", "raised"),
-    Change(_t("2015-03-02T09:45"), "advocacy.power_user", "raised", "jana"),
-    Change(_t("2015-03-03T00:00"), "advocacy.power_user", "cleared", "jana"),
-    Change(_t("2015-04-24T10:40"), "advocacy.power_user", "raised", "kofi"),
-    Change(_t("2015-04-25T00:00"), "advocacy.power_user", "cleared", "kofi"),
-    # 16 licences from the renewal on.
-    Change(_t("2015-06-26T10:00"), "expansion.seats", "cleared"),
-)
-"""Every transition of the first year, by time, of the signals that the story is about; no other is to be seen."""
 
 
 def events(shift_weeks: int = 0) -> list[tuple[int, bytes]]:
@@ -258,6 +203,7 @@ def _contract(shift: dt.timedelta) -> Iterator[Draft]:
     ):
         yield crm(f"2014-07-16T13:{10 + number}", "milestone_planned", milestone=milestone, due=day(due), kind=kind)
         yield crm(f"{due}T15:00", "milestone_done", milestone=milestone, kind=kind)
+    yield Draft(_t("2014-08-28T15:05"), "usage.value_reached", {"goal": "first close with Wingtip", "user": "ana"}, APP)
     for on, value in (("2014-10-31", 6), ("2014-11-28", 4), ("2014-12-15", 3)):
         yield crm(f"{on}T16:00", "goal_measured", goal="close in three days", value=value)
     yield Draft(_t("2014-12-15T16:05"), "usage.value_reached", {"goal": "close in three days", "user": "ana"}, APP)
@@ -275,6 +221,15 @@ def _contract(shift: dt.timedelta) -> Iterator[Draft]:
         yield crm(f"{on}T16:00", "goal_measured", goal="automatic reconciliation", value=value)
     yield Draft(_t("2015-06-10T16:05"), "usage.value_reached", {"goal": "automatic reconciliation", "user": "ben"}, APP)
     yield crm("2015-06-10T16:10", "goal_achieved", goal="automatic reconciliation", value=81)
+    yield crm(
+        "2015-06-10T16:15",
+        "goal_set",
+        goal="one close for the group",
+        metric="companies closed in Wingtip",
+        baseline=1,
+        target=4,
+        due=day("2016-03-31"),
+    )
     yield crm("2015-06-26T10:00", "updated", seats=16, mrr="2966.67")
     yield crm("2015-06-26T10:05", "renewed", mrr="2966.67", term_months=12)
     yield crm(
@@ -311,21 +266,25 @@ def _review(**more: object) -> dict[str, object]:
 def _service() -> Iterator[Draft]:
     """What the vendor does: calls, reviews, trainings, surveys and their answers."""
 
-    def held(on: str, **data: object) -> Draft:
-        return Draft(_t(f"{on}T14:00"), "touchpoint.held", data, CRM)
+    def held(on: str, at: str = "14:00", /, **data: object) -> Draft:
+        return Draft(_t(f"{on}T{at}"), "touchpoint.held", data, CRM)
 
     def survey(at: str, kind: str, user: str, survey_id: str, name: str, **data: object) -> Draft:
         return Draft(_t(at), f"survey.{name}", {"survey_id": survey_id, "kind": kind, "user": user} | data, CRM)
 
     yield held("2014-07-16", kind="meeting", direction="outbound", contact_id="nora", by="mia.torres")
     yield held("2014-08-14", kind="event", direction="outbound", contact_id="nora", by="mia.torres")
-    for on in (
-        *("2014-09-08", "2014-10-08", "2014-11-06", "2014-11-20", "2015-01-07", "2015-02-04"),
-        *("2015-04-01", "2015-04-29", "2015-05-27", "2015-06-24"),
+    # Never more than 30 days apart: 2014-10-08 is the thirtieth day after 2014-09-08, so it is the morning.
+    for on, at in (
+        *(("2014-08-28", "10:00"), ("2014-09-08", "14:00"), ("2014-10-08", "10:00"), ("2014-11-06", "14:00")),
+        *(("2014-11-20", "14:00"), ("2015-01-07", "10:00"), ("2015-02-04", "14:00"), ("2015-04-01", "14:00")),
+        *(("2015-04-29", "14:00"), ("2015-05-27", "14:00"), ("2015-06-24", "14:00")),
     ):
-        yield held(on, kind="call", direction="outbound", contact_id="nora", by="mia.torres", answered=True)
+        yield held(on, at, kind="call", direction="outbound", contact_id="nora", by="mia.torres", answered=True)
     for on in ("2014-12-08", "2015-03-05", "2015-06-03"):
         yield held(on, **_review())
+        yield survey(f"{on}T15:00", "goals", "nora", f"goals-{on[:7]}", "sent")
+        yield survey(f"{on}T16:30", "goals", "nora", f"goals-{on[:7]}", "answered", score=4)
     for number, name in enumerate(("ana", "ben", "carla")):
         yield Draft(_t(f"2014-08-14T11:0{number}"), "training.attended", {"user": name}, CRM)
 

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from schemas.codec import decode_any
 from schemas.envelope import Event
 from services.demo import story
+from services.signals.catalogue import load
 
 DAY = dt.timedelta(days=1)
 
@@ -42,15 +43,18 @@ def test_moved_by_weeks_everything_moves_together() -> None:
     assert shifted == [change.time + weeks * 7 * DAY for change in story.EXPECTED]
 
 
-def test_expected_changes_are_in_order_and_closed_before_the_renewal_window() -> None:
+def test_expected_changes_are_in_order_and_risks_are_closed_before_the_renewal_window() -> None:
     times = [change.time for change in story.EXPECTED]
     assert times == sorted(times)
     window_opens = dt.datetime(2015, 4, 1, tzinfo=dt.UTC)
-    open_then: set[tuple[str, str | None]] = set()
+    signals = load().by_id
+    open_then: set[tuple[str, str | None, str | None]] = set()
     for change in story.EXPECTED:
         if change.time < window_opens:
-            (open_then.add if change.change == "raised" else open_then.discard)((change.signal, change.user))
-    assert open_then == {("expansion.seats", None)}
+            subject = (change.signal, change.user, change.about)
+            (open_then.add if change.change == "raised" else open_then.discard)(subject)
+    assert ("expansion.seats", None, None) in open_then
+    assert not [signal for signal, _, _ in open_then if signals[signal].kind == "risk"]
 
 
 def test_usage_never_falls_as_far_as_a_decline_and_the_core_never_erodes() -> None:
