@@ -264,6 +264,7 @@ class TimelineEntry(Base):
     __table_args__ = (
         # What revenue is derived from: few among many.
         Index("ix_timeline_contract", "account_id", postgresql_where=text(CONTRACT_TYPES)),
+        Index("ix_timeline_answers", "time", postgresql_where=text("type = 'survey.answered'")),
     )
 
     account_id: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -415,6 +416,28 @@ class RecorderOffset(Base):
     topic: Mapped[str] = mapped_column(Key, primary_key=True)
     partition: Mapped[int] = mapped_column(Integer, primary_key=True)
     next_offset: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
+
+
+class PortfolioMeasure(Base):
+    """The portfolio's movement on one day, measured once. `body` is the broadcast as it is sent, and sent again."""
+
+    __tablename__ = "portfolio_measures"
+
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    body: Mapped[dict[str, Any]] = mapped_column(JSON, comment="the broadcast, as it is sent")
+    measured_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
+    sent_at: Mapped[dt.datetime | None] = mapped_column(Instant, comment="null until every partition has it")
+
+
+class SourceFeed(Base):
+    """What is known of one source on one topic: when it used to send, and whether it is stale (`core.sources.Feed`)."""
+
+    __tablename__ = "source_feeds"
+
+    source: Mapped[str] = mapped_column(Key, primary_key=True)
+    topic: Mapped[str] = mapped_column(Key, primary_key=True)
+    state: Mapped[dict[str, Any]] = mapped_column(JSON)
     updated_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
 
 

@@ -384,16 +384,16 @@ class PartitionEngine:
                 self._tell_accounts(at, Fact.PORTFOLIO)
         elif kind is STALE or kind is FRESH:
             # Deadlines up to the clock may have been judged, or not: they are judged as if nobody had been told yet.
-            at = max(at, self.clock + 1)
+            known = max(at, self.clock + 1)
             data = event.data
-            since = round(data.since.timestamp() * 1e6)
-            told = (
-                world.stale(data.topic, data.source, since, at)
-                if kind is STALE
-                else world.fresh(data.topic, data.source, at)
-            )
+            if PORTFOLIO_KEY in self._known:
+                self._tell_portfolio(max(at, self.clock), 0)
+            if kind is FRESH:
+                told = world.fresh(data.topic, data.source, known)
+            else:
+                told = world.stale(data.topic, data.source, round(data.since.timestamp() * 1e6), known)
             if told:
-                self._tell_portfolio(at, Fact.SOURCES)
+                self._tell_portfolio(max(at, self.clock), Fact.SOURCES)
 
     def _tell_portfolio(self, at: int, facts: int) -> None:
         """Judge the signals of the portfolio: every partition is told, and one says it."""

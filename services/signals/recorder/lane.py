@@ -128,6 +128,8 @@ class Lane:
         self._newest: dict[Position, float] = {}
         self.ready = False
         self.detail = "starting"
+        self.caught_up = False
+        """Whether everything that is on the topics was recorded, as of a few seconds ago."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until told to stop. Failures of Postgres or Kafka are waited out, whatever they take."""
@@ -139,6 +141,7 @@ class Lane:
                 await self._session()
                 return
             except RETRIED as error:
+                self.caught_up = False
                 self._set(False, f"{type(error).__name__}: {error}")
             if time.monotonic() - began > LONGEST_PAUSE_S * 2:
                 pause = FIRST_PAUSE_S
@@ -151,6 +154,7 @@ class Lane:
         self.ready, self.detail = ready, detail.splitlines()[0][:300]
 
     async def _session(self) -> None:
+        self.caught_up = False
         connection = await connect(self._config.database, process=f"recorder-{self.name}")
         consumer: AIOKafkaConsumer | None = None
         try:
@@ -277,12 +281,15 @@ class Lane:
 
     def _measure(self, consumer: AIOKafkaConsumer) -> None:
         behind = 0.0
+        caught_up = True
         for place, offset in self._recorded.items():
             end = consumer.highwater(TopicPartition(*place))
+            caught_up = caught_up and end is not None and offset >= end
             lag = 0 if end is None else max(end - offset, 0)
             metrics.RECORDER_LAG.labels(*place).set(lag)
             if lag and place in self._newest:
                 behind = max(behind, time.time() - self._newest[place])
+        self.caught_up = caught_up
         metrics.RECORDER_BEHIND.labels(self.name).set(behind)
 
 

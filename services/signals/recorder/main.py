@@ -13,6 +13,7 @@ from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.signals.recorder import writer
 from services.signals.recorder.fold import fold_events, fold_signals
+from services.signals.recorder.guards import Guards
 from services.signals.recorder.lane import Lane, count_refused
 from services.signals.recorder.records import SIGNAL_TOPICS, TIMELINE_TOPICS, event_row, signal_row
 
@@ -46,23 +47,25 @@ async def write_events(connection: Any, rows: list[Any]) -> Callable[[], None]:
     return lambda: metrics.RECORDER_ROWS.labels("timeline").inc(len(batch.entries))
 
 
-def lanes(config: Settings) -> list[Lane]:
-    """Both lanes. They are apart so that a backlog of events never delays a signal."""
+def lanes(config: Settings, guards: Guards | None = None) -> list[Lane]:
+    """Both lanes. They are apart so that a backlog of events never delays a signal. `guards` see what happened."""
+    row = event_row if guards is None else guards.row
     return [
         Lane("signals", SIGNAL_TOPICS, signal_row, write_signals, config),
-        Lane("timeline", TIMELINE_TOPICS, event_row, write_events, config, linger_s=TIMELINE_LINGER_S),
+        Lane("timeline", TIMELINE_TOPICS, row, write_events, config, linger_s=TIMELINE_LINGER_S),
     ]
 
 
 async def serve(config: Settings) -> None:
     """Record until told to stop."""
-    running = lanes(config)
+    guards = Guards(config)
+    running = lanes(config, guards)
 
     def ready() -> tuple[bool, str]:
         return all(lane.ready for lane in running), "; ".join(f"{lane.name}: {lane.detail}" for lane in running)
 
     async with HealthServer(config.metrics_host, config.metrics_port_recorder, ready, process="recorder"):
-        await serve_until_stopped(*(lane.run for lane in running))
+        await serve_until_stopped(*(lane.run for lane in running), lambda stop: guards.run(stop, running))
 
 
 def run() -> None:
