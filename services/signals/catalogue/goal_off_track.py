@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence, on
 from services.signals.core.days import DAY_US, midnight
 from services.signals.core.onboarding import Goal
 
 NEXT = "next goal"
 """The subject that stands for the goal which a review should have set."""
+FAR = 10.0
+"""A gap beyond ten times the way is not told more exactly."""
 
 
 def _subjects(c: Context) -> list[str]:
@@ -27,7 +31,8 @@ def _gap(goal: Goal) -> float | None:
     way, time = target[1] - baseline[1], midnight(due[1] + 1) - goal.set_at
     if not way or time <= 0:
         return None
-    return (measured[0] - goal.set_at) / time - (measured[1] - baseline[1]) / way
+    gap = (measured[0] - goal.set_at) / time - (measured[1] - baseline[1]) / way
+    return max(-FAR, min(FAR, gap)) if isfinite(gap) else None
 
 
 def _half(c: Context, goal: Goal) -> int:
@@ -208,6 +213,12 @@ CASES = [
         events=[_set(baseline=8, target=3), _measured("2026-02-19", 7)],
         until="2026-02-28",
         expect=[("2026-02-19T00:00:00Z", "raised", "warning")],
+    ),
+    Case(
+        name="numbers beyond all measure say nothing, until the date passes",
+        events=[_set(baseline=-1e308, target=1e308), _measured("2026-01-31", 1e308)],
+        until="2026-04-09",
+        expect=[],
     ),
     Case(
         name="never measured at half of the time; past its date; achieved",

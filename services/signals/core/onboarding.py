@@ -149,9 +149,15 @@ def kickoff_at(onboarding: Onboarding) -> int:
     return min((milestone.done_at for _, milestone in onboarding.of_kind("kickoff") if milestone.done), default=-1)
 
 
-def entry[T](table: dict[str, T], name: str, new: type[T], limit: int) -> T | None:
-    """The entry of this name, a new one where there is none; None where there are too many already."""
-    found = table.get(name)
-    if found is None and len(table) < limit:
-        found = table[name] = new()
-    return found
+def make_room(table: dict[str, Promise] | dict[str, Goal]) -> bool:
+    """Forget the entry that ended first, kickoffs and launches aside. False where there is none: all are open."""
+    ended = [
+        (known.done_at if isinstance(known, Promise) else known.achieved_at, name)
+        for name, known in table.items()
+        if isinstance(known, Goal) or _kind(name, known) not in KINDS
+    ]
+    first = min((entry for entry in ended if entry[0] >= 0), default=None)
+    if first is None:
+        return False
+    del table[first[1]]
+    return True

@@ -209,10 +209,17 @@ def _commitment(account: Account, data: Commitment) -> onboarding.Promise | None
     return _entry(account, table, data.commitment, onboarding.Promise, onboarding.MAX_COMMITMENTS)
 
 
-def _entry[T](account: Account, table: dict[str, T], name: str, new: type[T], limit: int) -> T | None:
-    found = onboarding.entry(table, name, new, limit)
+def _entry[T: (onboarding.Promise, onboarding.Goal)](
+    account: Account, table: dict[str, T], name: str, new: type[T], limit: int
+) -> T | None:
+    """The entry of this name, a new one where there is none; None where there are too many that are open."""
+    found = table.get(name)
     if found is None:
-        account.hot.over_cap += 1
+        if len(table) >= limit:
+            account.hot.over_cap += 1
+            if not onboarding.make_room(table):
+                return None
+        found = table[name] = new()
     return found
 
 
