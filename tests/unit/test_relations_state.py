@@ -227,3 +227,24 @@ def test_a_review_is_not_asked_for_on_little_data(account: Account) -> None:
     assert not candidate(account)
     account.hot.coverage = 0.3
     assert candidate(account)
+
+
+@pytest.mark.parametrize(
+    ("signal", "thresholds"),
+    [
+        ("advocacy.review_candidate", {"clear_below": 86}),
+        ("lifecycle.csat_after_ticket", {"patience": 0}),
+        ("lifecycle.csat_after_ticket", {"open_days": 46}),
+        ("lifecycle.goals_survey", {"days": 30}),
+        ("lifecycle.training_followup", {"days": 171}),
+        ("relationship.touch_overdue", {"key_count": 0}),
+        ("relationship.touch_overdue", {"key_count": 41}),
+        ("relationship.touch_overdue", {"warning_after": 0}),
+        ("relationship.unreachable", {"attempts": 0}),
+        ("relationship.unreachable", {"attempts": 41}),
+    ],
+)
+def test_thresholds_that_cannot_be_judged_by_are_refused(signal: str, thresholds: dict[str, int]) -> None:
+    entry = load().by_id[signal]
+    assert entry.refuses(entry.parameters("low")) == ""
+    assert entry.refuses({**entry.parameters("low"), **thresholds})

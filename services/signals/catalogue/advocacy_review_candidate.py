@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -50,11 +53,18 @@ def _due(c: Context) -> int:
     return midnight(again) if again > c.today and _holds(c) else 0
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    if p["clear_below"] > p["score_above"]:
+        return f"clear_below is {p['clear_below']} and must not be above score_above, {p['score_above']}"
+    return ""
+
+
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
     hot = c.account.hot
     given = len(c.dossier.engagement.advocacy.reviews)
     review = "a review was given" if given else "no review was given yet"
-    sentence = f"Health is {hot.score:g} (asked for: above {c.p['score_above']}), {times(len(hot.tickets), 'open ticket')}, {review}."
+    tickets = times(len(hot.tickets), "open ticket")
+    sentence = f"Health is {hot.score:g} (asked for: above {c.p['score_above']}), {tickets}, {review}."
     proofs = [
         evidence("health", hot.score, "points", threshold=c.p["score_above"]),
         evidence("open_tickets", len(hot.tickets), "tickets", threshold=0),
@@ -91,6 +101,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
 )
 
 _USE = ("2026-01-05T08:00:00Z", "usage.feature_used", {"feature": "report"})

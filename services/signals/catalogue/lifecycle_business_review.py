@@ -64,6 +64,7 @@ SIGNAL = Signal(
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
     describe=_describe,
+    held_by=("engagement",),
 )
 
 
@@ -77,6 +78,10 @@ def _held(at: str, kind: str = "business_review") -> tuple[str, str, dict[str, o
 
 def _tier(tier: str, at: str = "2014-06-30T09:00:00Z") -> tuple[str, str, dict[str, object]]:
     return (at, "account.updated", {"tier": tier})
+
+
+def _source(what: str, at: str) -> tuple[str, str, dict[str, object]]:
+    return (at, f"source.{what}", {"source": "case", "topic": "engagement", "since": "2014-12-02T12:00:00Z"})
 
 
 CASES = [
@@ -107,6 +112,17 @@ CASES = [
         events=[_launch(), _tier("tech", "2014-12-10T09:00:00Z")],
         until="2015-06-30",
         expect=[("2014-12-04T00:00:00Z", "raised", "info"), ("2014-12-10T09:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="what tells of reviews is stale on the day: the midnight after it is back",
+        events=[
+            _launch(),
+            _held("2014-11-20T16:00:00Z", "call"),
+            _source("stale", "2014-12-03T12:00:00Z"),
+            _source("fresh", "2014-12-05T12:00:00Z"),
+        ],
+        until="2014-12-06",
+        expect=[("2014-12-06T00:00:00Z", "raised", "info")],
     ),
     Case(
         name="not launched",

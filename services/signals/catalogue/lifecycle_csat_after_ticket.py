@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Signal, evidence, on, times
 from services.signals.core.days import DAY_US, midnight
 from services.signals.core.reminders import Due, Reminder, last_answer, next_midnight
+from services.signals.core.support import SOLVED_DAYS
 
 
 def _all_solved(c: Context) -> dict[str, int]:
@@ -41,6 +45,14 @@ def _done(c: Context, day: int) -> bool:
 
 def _stays(c: Context, day: int) -> bool:
     return bool(_solved(c, day))
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    if p["patience"] < 1:
+        return "patience is how many tickets without a word are enough: 1 or more"
+    if not 1 <= p["open_days"] <= SOLVED_DAYS // 2:
+        return f"open_days must be 1 to {SOLVED_DAYS // 2}: solved tickets are remembered for {SOLVED_DAYS} days"
+    return ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -86,6 +98,8 @@ SIGNAL = Signal(
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
     describe=_describe,
+    held_by=("tickets", "engagement"),
+    refuses=_refuses,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Signal, evidence, on
 from services.signals.core.days import day_of, midnight
 from services.signals.core.onboarding import launched_at
@@ -18,6 +21,10 @@ def _due_days(c: Context) -> Due:
 
 def _done(c: Context, day: int) -> bool:
     return last_answer(c, "goals") >= midnight(day)
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    return "" if p["days"] > p["open_days"] else "days must be more than open_days: one is over before the next is due"
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -57,6 +64,8 @@ SIGNAL = Signal(
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
     describe=_describe,
+    held_by=("engagement",),
+    refuses=_refuses,
 )
 
 _LAUNCH = ("2014-09-05T15:00:00Z", "account.milestone_done", {"milestone": "Launch", "kind": "launch"})

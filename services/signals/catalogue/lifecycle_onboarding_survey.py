@@ -55,6 +55,7 @@ SIGNAL = Signal(
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
     describe=_describe,
+    held_by=("engagement",),
 )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Signal, evidence, on
+from services.signals.core.advocacy import TRAINING_DAYS
 from services.signals.core.days import midnight
 from services.signals.core.reminders import Due, Reminder
 
@@ -25,6 +29,12 @@ def _done(c: Context, day: int) -> bool:
 
 def _stays(c: Context, day: int) -> bool:
     return bool(c.p["days"])
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    if p["days"] + p["open_days"] > TRAINING_DAYS:
+        return f"days and open_days come to more than the {TRAINING_DAYS} days for which trainings are remembered"
+    return ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -64,6 +74,8 @@ SIGNAL = Signal(
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
     describe=_describe,
+    held_by=("engagement",),
+    refuses=_refuses,
 )
 
 

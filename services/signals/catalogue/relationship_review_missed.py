@@ -94,6 +94,8 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    held_by=("engagement",),
+    hole_days=1,
 )
 
 

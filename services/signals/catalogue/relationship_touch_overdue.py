@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.signals.catalogue.definition import (
     Action,
@@ -18,6 +19,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US, day_of
+from services.signals.core.touches import KEPT_TOUCHES
 
 
 class _Clock(NamedTuple):
@@ -35,7 +37,7 @@ class _Clock(NamedTuple):
 def _key_account(c: Context) -> bool:
     """Whether the account is among the most important: its yearly revenue is at or above the tier's bar."""
     mrr = c.account.hot.profile.fields.get("mrr")
-    return mrr is not None and c.p["key_arr"] is not None and 12 * Decimal(mrr) >= Decimal(c.p["key_arr"])
+    return mrr is not None and c.p["key_arr"] > 0 and 12 * Decimal(mrr) >= c.p["key_arr"]
 
 
 def _clocks(c: Context) -> list[_Clock]:
@@ -84,6 +86,12 @@ def _clears(c: Context) -> str | None:
 def _due(c: Context) -> int:
     steps = (clock.after(factor) for clock in _clocks(c) for factor in (1, c.p["warning_after"]))
     return min((at for at in steps if at > c.now), default=0)
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    if not 1 <= p["key_count"] <= KEPT_TOUCHES:
+        return f"key_count is {p['key_count']} and must be 1 to {KEPT_TOUCHES}, as many contacts as are remembered"
+    return "" if p["warning_after"] >= 1 else "warning_after is how many cadences make a warning: 1 or more"
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -140,12 +148,12 @@ SIGNAL = Signal(
             "personal_days": 30,
             "any_days": 30,
             "sales_days": 0,
-            "key_arr": None,
+            "key_arr": 0,
             "key_count": 2,
             "bulk_counts": False,
             "warning_after": 2,
         },
-        "high": {"personal_days": 7, "sales_days": 30, "key_arr": "1000000"},
+        "high": {"personal_days": 7, "sales_days": 30, "key_arr": 1_000_000},
         "tech": {"personal_days": 0},
     },
     raises=_raises,
@@ -153,6 +161,9 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    held_by=("engagement",),
+    hole_days="any_days",
+    refuses=_refuses,
 )
 
 
@@ -162,6 +173,10 @@ def _held(at: str, kind: str = "call", **more: object) -> tuple[str, str, dict[s
 
 def _profile(**fields: object) -> tuple[str, str, dict[str, object]]:
     return ("2026-01-01T00:00:00Z", "account.updated", fields)
+
+
+def _source(what: str, at: str) -> tuple[str, str, dict[str, object]]:
+    return (at, f"source.{what}", {"source": "case", "topic": "engagement", "since": "2026-01-31T12:00:00Z"})
 
 
 CASES = [
@@ -252,6 +267,16 @@ CASES = [
         events=[_profile(tier="high"), ("2026-01-05T10:00:00Z", "usage.feature_used", {"feature": "report"})],
         until="2026-06-30",
         expect=[],
+    ),
+    Case(
+        name="what tells of contacts is stale: nothing is raised until its hole has left the window",
+        events=[
+            _held("2026-01-05T10:00:00Z"),
+            _source("stale", "2026-02-01T12:00:00Z"),
+            _source("fresh", "2026-02-06T12:00:00Z"),
+        ],
+        until="2026-03-08",
+        expect=[("2026-03-09T00:00:00Z", "raised", "warning")],
     ),
     Case(
         name="a call that is told late clears it",

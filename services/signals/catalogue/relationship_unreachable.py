@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from services.signals.catalogue.definition import (
     Action,
@@ -16,7 +18,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
-from services.signals.core.touches import Touch
+from services.signals.core.touches import KEPT_TOUCHES, Touch
 
 
 def _attempts(c: Context) -> list[Touch]:
@@ -70,6 +72,12 @@ def _due(c: Context) -> int:
     if c.episode is None:
         return 0
     return min((touch.at + int(c.p["days"]) * DAY_US for touch in _attempts(c)), default=0)
+
+
+def _refuses(p: Mapping[str, Any]) -> str:
+    if not 1 <= p["attempts"] <= KEPT_TOUCHES:
+        return f"attempts is {p['attempts']} and must be 1 to {KEPT_TOUCHES}, as many contacts as are remembered"
+    return ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -133,6 +141,7 @@ SIGNAL = Signal(
     observe=_observe,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
 )
 
 
