@@ -21,7 +21,7 @@ def _overdue_on(c: Context) -> int:
     usual = usual_interval(c.dossier.billing)
     if usual is None or usual[1] < c.p["interval_min"] or max(gaps) > c.p["regular"] * usual[1]:
         return -1
-    return usual[0] + math.ceil(c.p["late"] * usual[1])
+    return int(usual[0] + math.ceil(c.p["late"] * usual[1]))
 
 
 def _raises(c: Context) -> Finding | None:

@@ -107,7 +107,7 @@ SIGNAL = Signal(
 
 
 def _sold(at: str, mrr: str, name: str = "s1") -> tuple[str, str, dict[str, object]]:
-    data = {"subscription_id": name, "product": name, "mrr": mrr}
+    data: dict[str, object] = {"subscription_id": name, "product": name, "mrr": mrr}
     return (f"{at}T10:00:00Z", "account.subscription_changed", data)
 
 

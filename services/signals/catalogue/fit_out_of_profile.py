@@ -16,7 +16,7 @@ def _poor_fit(c: Context) -> bool:
     if isinstance(fit, bool):
         return not fit
     if isinstance(fit, int | float):
-        return fit < (c.p["fit_min"] if fit <= 1 else 100 * c.p["fit_min"])
+        return bool(fit < (c.p["fit_min"] if fit <= 1 else 100 * c.p["fit_min"]))
     return isinstance(fit, str) and fit.strip().casefold() in c.p["poor"]
 
 

@@ -13,7 +13,7 @@ YEAR = 365
 
 def _segment(c: Context) -> Decimal | None:
     """Mean growth of the account's industry, None where it is not measured."""
-    mean = c.world.benchmarks.growth.get(str(c.account.hot.profile.fields.get("industry")))
+    mean = c.world.benchmark(c.now).growth.get(str(c.account.hot.profile.fields.get("industry")))
     return None if mean is None else Decimal(str(mean))
 
 

@@ -32,7 +32,7 @@ def _standing(c: Context) -> list[Answer]:
 
 def _average(c: Context) -> float:
     """The portfolio's mean of this kind of survey, or what is expected while it was not measured."""
-    benchmarks = c.world.benchmarks
+    benchmarks = c.world.benchmark(c.now)
     measured = {"nps": benchmarks.nps_mean, "csat": benchmarks.csat_mean}.get(c.subject)
     return float(c.p["means"][c.subject]) if measured is None else measured
 

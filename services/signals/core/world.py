@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from schemas.events.accounts import PortfolioMeasured
 from services.signals.core.days import DAY_US, date_of, day_of, day_of_date, midnight
@@ -16,6 +16,7 @@ from services.signals.core.portfolio import DAYS_KEPT, Benchmarks, Measure, kept
 from services.signals.core.sources import FED_DAYS, GONE_US, MAX_HOLES, Hole
 
 MAX_RELEASES = 40
+MAX_BENCHMARKS = 8
 MAX_FEEDS = 63
 """Sources and topics that are told apart; further ones are never stale."""
 SUNDAY = 6
@@ -32,13 +33,14 @@ class Release(Struct, array_like=True):
 class World(Struct, array_like=True):
     """Releases by time, the latest `MAX_RELEASES`. A feature is released once: the earliest time counts.
 
-    `measures` by day, the latest `DAYS_KEPT`; `benchmarks` follow them weekly. `feeds` are the sources by number, as
+    `measures` by day, the latest `DAYS_KEPT`; `benchmarks` follow them weekly, by the instant (µs) from which they are
+    known, the latest `MAX_BENCHMARKS`. `feeds` are the sources by number, as
     "topic/source", `holes` the times in which one was stale.
     """
 
     releases: list[Release] = []
     measures: dict[int, Measure] = {}
-    benchmarks: Benchmarks = field(default_factory=Benchmarks)
+    benchmarks: list[tuple[int, Benchmarks]] = []
     feeds: list[str] = []
     holes: list[Hole] = []
 
@@ -64,11 +66,11 @@ class World(Struct, array_like=True):
         self.measures[day] = kept(told, max(at, midnight(day + 1)))
         for old in sorted(self.measures)[:-DAYS_KEPT]:
             del self.measures[old]
-        return True, day == max(self.measures) and self._benchmark(told)
+        return True, day == max(self.measures) and self._benchmark(told, at)
 
-    def _benchmark(self, told: PortfolioMeasured) -> bool:
+    def _benchmark(self, told: PortfolioMeasured, at: int) -> bool:
         """Follow on Sundays; what was not known before is taken at once."""
-        before = self.benchmarks
+        before = self.benchmarks[-1][1] if self.benchmarks else Benchmarks()
         growth = told.growth_mean_by_segment or {}
         if date_of(day_of_date(told.day)).weekday() == SUNDAY:
             now = Benchmarks(told.nps_mean, told.csat_mean, growth)
@@ -78,8 +80,15 @@ class World(Struct, array_like=True):
                 told.csat_mean if before.csat_mean is None else before.csat_mean,
                 {**growth, **before.growth},
             )
-        self.benchmarks = now
-        return now != before
+        if now == before:
+            return False
+        self.benchmarks.append((at, now))
+        del self.benchmarks[:-MAX_BENCHMARKS]
+        return True
+
+    def benchmark(self, now: int) -> Benchmarks:
+        """What accounts are compared with at an instant, by what was known then."""
+        return next((found for at, found in reversed(self.benchmarks) if at <= now), Benchmarks())
 
     def measure(self, now: int) -> Measure | None:
         """The measure of the day before the one that holds `now` (µs), if it is known by then."""
