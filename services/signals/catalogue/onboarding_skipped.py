@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US, add_months, day_of
 from services.signals.core.onboarding import launched_at
@@ -71,6 +74,10 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return f"The onboarding is unfinished within the first {c.p['months']} months; {'; '.join(parts)}.", [proof]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    return "" if p["months"] <= 120 else "months is at most 120, ten years"
+
+
 SIGNAL = Signal(
     id="onboarding.skipped",
     version=1,
@@ -102,6 +109,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("accounts",),
     describe=_describe,
+    refuses=_refuses,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -110,6 +113,10 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, proofs
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    return "" if p["sla_days"] <= 3650 else "sla_days is at most 3650, ten years"
+
+
 SIGNAL = Signal(
     id="onboarding.sla_at_risk",
     version=1,
@@ -156,6 +163,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("accounts",),
     describe=_describe,
+    refuses=_refuses,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -55,6 +58,10 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     ]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    return "" if p["default_days"] <= 3650 else "default_days is at most 3650, ten years"
+
+
 SIGNAL = Signal(
     id="pilot.no_second_champion",
     version=1,
@@ -85,6 +92,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("accounts",),
     describe=_describe,
+    refuses=_refuses,
 )
 
 

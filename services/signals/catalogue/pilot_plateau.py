@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -87,6 +90,12 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, [proof]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    if not 1 <= p["flat_weeks"] <= 26:
+        return "flat_weeks lies within 1 to 26"
+    return "" if p["peak_min"] >= 1 else "peak_min is at least 1: nothing is no peak"
+
+
 SIGNAL = Signal(
     id="pilot.plateau",
     version=1,
@@ -119,6 +128,7 @@ SIGNAL = Signal(
     held_by=("usage",),
     hole_days=21,
     describe=_describe,
+    refuses=_refuses,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -15,6 +18,7 @@ from services.signals.catalogue.definition import (
 )
 from services.signals.core.days import DAY_US, midnight
 from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.touches import KEPT_TOUCHES
 from services.signals.core.windows import CORE
 
 DAYS = 28
@@ -76,6 +80,12 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, proofs
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    if 1 <= p["touches"] <= KEPT_TOUCHES:
+        return ""
+    return f"touches is {p['touches']} and must be 1 to {KEPT_TOUCHES}, as many contacts as are remembered"
+
+
 SIGNAL = Signal(
     id="pilot.vendor_driven",
     version=1,
@@ -108,6 +118,7 @@ SIGNAL = Signal(
     held_by=("usage",),
     hole_days=28,
     describe=_describe,
+    refuses=_refuses,
 )
 
 

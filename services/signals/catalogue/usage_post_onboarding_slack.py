@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence, on
 from services.signals.core.apply import SEEN
 from services.signals.core.days import DAY_US, day_of
@@ -98,6 +101,12 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, [proof]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    if not 1 <= p["first_week"] <= p["last_week"] <= 8:
+        return "first_week to last_week lie within 1 to 8: what was used before the launch is known no longer"
+    return "" if p["baseline_min"] >= 1 else "baseline_min is at least 1: nothing is less than no use"
+
+
 SIGNAL = Signal(
     id="usage.post_onboarding_slack",
     version=1,
@@ -141,6 +150,7 @@ SIGNAL = Signal(
     hole_days=28,
     fall=_fall,
     describe=_describe,
+    refuses=_refuses,
 )
 
 
