@@ -114,8 +114,9 @@ def usage_silence(c: Context, episode: Episode | None) -> Answer:
     due = f.last_usage + {"tech": 60, "low": 30, "high": 14}[f.tier] * DAY
     silent = f.distinct_usage_days >= 5 and f.now >= due
     if episode is None:
-        return Raise("warning", opened_at=due) if silent else None
-    return Clear("recovered") if c.look.event in f.usage_events and not silent else None
+        return Raise("warning", memory=f.last_usage, opened_at=due) if silent else None
+    used = c.look.event in f.usage_events and f.last_usage > episode.memory
+    return Clear("recovered") if used and not silent else None
 
 
 def adoption_shelfware(c: Context, episode: Episode | None) -> Answer:
