@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US
-from services.signals.core.support import next_crossing
+from services.signals.core.support import KEPT_DAYS, next_crossing
 
 OUTSIDE = ("feature_request", "other")
 """Categories of tickets that are about what the product does not do."""
@@ -67,6 +70,10 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     ]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    return f"days: tickets are remembered for {KEPT_DAYS} days" if p["days"] > KEPT_DAYS else ""
+
+
 SIGNAL = Signal(
     id="fit.out_of_profile",
     version=1,
@@ -105,6 +112,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
 )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -14,7 +17,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
-from services.signals.core.support import Reopened
+from services.signals.core.support import REOPENED_DAYS, SOLVED_DAYS, Reopened
 
 
 def _returns(c: Context) -> list[Reopened]:
@@ -62,6 +65,15 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, [proof, trend]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    if p["days"] > REOPENED_DAYS:
+        return f"days: what was reopened is remembered for {REOPENED_DAYS} days"
+    longest = SOLVED_DAYS - REOPENED_DAYS
+    return (
+        f"again_days: at most {longest}, for which solved tickets are remembered" if p["again_days"] > longest else ""
+    )
+
+
 SIGNAL = Signal(
     id="support.reopened",
     version=1,
@@ -97,6 +109,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
 )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US
+from services.signals.core.support import KEPT_DAYS
 
 
 def _inside(c: Context) -> list[tuple[int, str]]:
@@ -58,6 +61,10 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, [proof, trend]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    return f"days: tickets are remembered for {KEPT_DAYS} days" if p["days"] > KEPT_DAYS else ""
+
+
 SIGNAL = Signal(
     id="support.same_topic",
     version=1,
@@ -87,6 +94,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
     subjects=_subjects,
 )
 

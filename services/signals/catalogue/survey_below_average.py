@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from schemas.events.engagement import SCORE_RANGE
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -85,6 +89,11 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     return sentence, [proof]
 
 
+def _refuses(p: Mapping[str, Any]) -> str:
+    missing = sorted(set(SCORE_RANGE) - set(p["means"]))
+    return f"means: {missing[0]} is missing; give one for each kind of survey" if missing else ""
+
+
 SIGNAL = Signal(
     id="survey.below_average",
     version=1,
@@ -123,6 +132,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=_refuses,
     subjects=_subjects,
 )
 
