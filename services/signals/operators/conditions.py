@@ -204,6 +204,10 @@ class Dropped(OnMeasure):
     def _recovered(self, c: Context, current: int, baseline: int) -> bool:
         return 100 * current >= (100 - int(self.of(c, "clear_percent"))) * baseline
 
+    def change(self, c: Context) -> float:
+        """Against the days before, as a ratio minus one; those are not empty."""
+        return self._current(c) / self._previous(c) - 1
+
     def _new_normal(self, c: Context, kept: Kept) -> int:
         return int(kept[2]) + int(self.of(c, "new_normal_days")) * DAY_US
 

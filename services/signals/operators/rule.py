@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from schemas.signals import Evidence, Severity
 from services.signals.core.signal import SEVERITY_RANK, Context, Fact, Finding
-from services.signals.operators.conditions import Condition, Kept, Leaf, leaves, rank
+from services.signals.operators.conditions import Condition, Dropped, Kept, Leaf, leaves, rank
 from services.signals.operators.reasons import Reason
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
@@ -80,6 +80,12 @@ class Rule:
         """Get worse when a part of a worse severity holds as well."""
         worst = self._rank(c)
         return Finding(SEVERITIES[worst]) if worst > SEVERITY_RANK[c.open.severity] else None
+
+    def fall(self, c: Context) -> tuple[float, float]:
+        """The change of its only part, a drop, and the change at which it holds: ratios minus one."""
+        part = self.leaves[0]
+        assert isinstance(part, Dropped)
+        return part.change(c), -int(part.of(c, "percent")) / 100
 
     def due(self, c: Context) -> int:
         """The earliest deadline of its parts."""

@@ -36,6 +36,7 @@ MAX_SIGNALS: Final = 64
 MAX_PARTS: Final = 8
 MAX_DEPTH: Final = 4
 MAX_AMOUNT: Final = 10**12
+PORTFOLIO_DAYS: Final = 28
 FAMILY: Final = "own"
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 OWNERS: Final[tuple[Owner, ...]] = get_args(Owner)
@@ -132,6 +133,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         warming_days=_warming(condition, reader.thresholds),
         held_by=held_by,
         hole_days=hole_days,
+        fall=rule.fall if _like_decline(rule, reader.thresholds) else None,
         action=action,
         thresholds=thresholds,
         raises=rule.raises,
@@ -394,6 +396,13 @@ def _warming(condition: Condition, thresholds: Thresholds) -> int:
     return int(2 * days + 1 if isinstance(condition, Dropped) else days + 1)
 
 
+def _like_decline(rule: Rule, thresholds: Thresholds) -> bool:
+    """Whether it is a fall of all usage over 28 days, which the portfolio's own fall over 28 days may explain."""
+    leaf = rule.leaves[0]
+    alone = not rule.compound and isinstance(leaf, Dropped) and leaf.measure.name == "usage"
+    return alone and set(thresholds[f"{leaf.label}.days"].values()) == {PORTFOLIO_DAYS}
+
+
 def _held(rule: Rule, thresholds: Thresholds) -> tuple[tuple[str, ...], int]:
     """Topics whose silence says nothing of the account, and the days that must be whole for it to be judged."""
     topics: dict[str, None] = {}
@@ -402,5 +411,5 @@ def _held(rule: Rule, thresholds: Thresholds) -> tuple[tuple[str, ...], int]:
         if isinstance(leaf, Dropped | Silent):
             topics.update(dict.fromkeys(EVENT_TYPES[name].topic for name in _fed_by(leaf)))
             days = max(thresholds[f"{leaf.label}.days"].values())
-            longest = max(longest, int(2 * days if isinstance(leaf, Dropped) else days))
+            longest = max(longest, int(days))
     return tuple(topics), longest
