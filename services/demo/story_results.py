@@ -39,6 +39,8 @@ EXPECTED: tuple[Change, ...] = (
     # Two weeks after the training of 08-14; a call in the morning.
     _on("2014-08-28T00:00", "lifecycle.training_followup", "raised"),
     _on("2014-08-28T10:00", "lifecycle.training_followup", "cleared"),
+    # The first close with Wingtip, on day 59: before day 60, so no risk; no goal is set in the 30 days after it.
+    _on("2014-08-28T15:05", "value.reached", "raised"),
     # Launched on 09-05; the survey is answered with 5 of 5, which ends the risk as well.
     _on("2014-09-06T00:00", "lifecycle.onboarding_survey", "raised"),
     _on("2014-09-08T10:20", "lifecycle.onboarding_survey", "cleared"),
@@ -53,6 +55,7 @@ EXPECTED: tuple[Change, ...] = (
     _on("2014-09-25T00:00", "advocacy.power_user", "cleared", "ben"),
     _on("2014-09-26T09:00", "advocacy.power_user", "raised", "carla"),
     _on("2014-09-27T00:00", "advocacy.power_user", "cleared", "carla"),
+    _on("2014-09-27T15:05", "value.reached", "cleared"),
     # Three calendar months after the signature; the first answer comes a day later, and is a 9.
     _on("2014-09-30T00:00", "lifecycle.nps_3_months", "raised"),
     _on("2014-10-01T10:00", "lifecycle.nps_3_months", "cleared"),
@@ -94,6 +97,9 @@ EXPECTED: tuple[Change, ...] = (
     _on("2014-12-04T00:00", "lifecycle.goals_survey", "raised"),
     _on("2014-12-08T14:00", "lifecycle.business_review", "cleared"),
     _on("2014-12-08T16:30", "lifecycle.goals_survey", "cleared"),
+    # The goal is achieved, and the next one set five minutes later.
+    _on("2014-12-15T16:10", "value.reached", "raised"),
+    _on("2014-12-15T16:15", "value.reached", "cleared"),
     # 90 days after their answers.
     _on("2014-12-30T10:00", "advocacy.promoter", "cleared", "ana"),
     _on("2015-01-04T09:30", "advocacy.promoter", "cleared", "carla"),
@@ -125,6 +131,8 @@ EXPECTED: tuple[Change, ...] = (
     _on("2015-06-03T00:00", "lifecycle.goals_survey", "raised"),
     _on("2015-06-03T14:00", "lifecycle.business_review", "cleared"),
     _on("2015-06-03T16:30", "lifecycle.goals_survey", "cleared"),
+    _on("2015-06-10T16:10", "value.reached", "raised"),
+    _on("2015-06-10T16:15", "value.reached", "cleared"),
     # 16 licences from the renewal on.
     _on("2015-06-26T10:00", "expansion.seats", "cleared"),
     _on("2015-06-26T10:05", "lifecycle.renewal_notice", "cleared"),
