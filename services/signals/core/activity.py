@@ -12,20 +12,27 @@ LOW_ADOPTION: Final = 0.5
 """Share of licences active in 28 days below which a day counts as low."""
 EARLY_US: Final = 7 * 86_400_000_000
 KEPT_VIEWS: Final = 8
+WEEKS_SETTLED: Final = 9
 
 
 class Activity(Struct, array_like=True):
-    """How many users were last active on a day, by day. `in_28` counts those of the last 28 days including today."""
+    """How many users were last active on a day, by day. `in_28` counts those of the last 28 days including today.
+
+    `settled` is what `in_28` was as each of the last ISO weeks ended, the latest last: later news of them changes nothing.
+    """
 
     today: int = 0
     last_active: dict[int, int] = {}
     in_28: int = 0
+    settled: list[int] = []
 
     def advance(self, today: int) -> None:
         """Move to a later day. Days older than 92 are forgotten."""
         if today <= self.today:
             return
         days = self.last_active
+        if (today + 3) // 7 != (self.today + 3) // 7 and (days or self.settled):
+            self._settle(today)
         if days:
             if self.in_28:
                 for day in range(self.today + 1, today + 1) if today - self.today < WINDOW else ():
@@ -35,6 +42,17 @@ class Activity(Struct, array_like=True):
             if len(days) > KEPT_DAYS:
                 self.last_active = {day: users for day, users in days.items() if today - day < KEPT_DAYS}
         self.today = today
+
+    def _settle(self, today: int) -> None:
+        """Keep the counts of the weeks that end before a later day."""
+        sunday = self.today + 6 - (self.today + 3) % 7
+        ends = range(max(sunday, today - 7 * WEEKS_SETTLED - 7), today, 7)
+        counts = [self.in_28_ahead(end - self.today) for end in ends] if self.in_28 else [0] * len(ends)
+        self.settled = [*self.settled, *counts][-WEEKS_SETTLED:]
+
+    def settled_ago(self, weeks: int) -> int:
+        """What `in_28` was as a week ended, 0 for the last complete one, up to 8 weeks before it; 0 where none is known."""
+        return self.settled[-1 - weeks] if weeks < len(self.settled) else 0
 
     def move(self, before: int, day: int) -> bool:
         """A user last active on day `before` (-1: never) is now last active on `day`, which is later and not in the future.

@@ -23,6 +23,7 @@ CLEARED_WORDS: Final = {
     "new_normal": "90 days have passed: this is the new normal",
     "expired": "its time has passed",
     "noted": "it was noted",
+    "goal_set": "the next goal is set",
     "done": "it was done",
     "renewed": "the contract was renewed",
     "churned": "the account churned",

@@ -12,10 +12,12 @@ from typing import Final
 
 from services.signals.core.days import week_of
 
-MEASURES: Final = ("usage", "core")
-"""What is counted: feature uses in production, and those of core features. Append only: the order is in stored state."""
+MEASURES: Final = ("usage", "core", "errors")
+"""What is counted: feature uses in production, those of core features, and errors seen. Append only: the order is in stored
+state."""
 USAGE: Final = 0
 CORE: Final = 1
+ERRORS: Final = 2
 
 DAYS: Final = 92
 WEEKS: Final = 56

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from schemas.envelope import Event
-from schemas.events.usage import FeatureUsed, LoggedIn, PageViewed, ValueReached
+from schemas.events.usage import ErrorSeen, FeatureUsed, LoggedIn, PageViewed, ValueReached
 from services.signals.core.activity import EARLY_US, KEPT_VIEWS
+from services.signals.core.apply.breadth import note_feature, note_team, note_use
 from services.signals.core.apply.handler import Handler, Records, note_value
 from services.signals.core.days import DAY_US
 from services.signals.core.signal import Fact
 from services.signals.core.state import Account
-from services.signals.core.windows import CORE, USAGE
+from services.signals.core.windows import CORE, ERRORS, USAGE
 
 PRODUCTION = "production"
+OUTAGE = "outage"
 
 
 def _used(account: Account, user_id: str | None, at: int, records: Records) -> int:
@@ -37,10 +39,37 @@ def _used(account: Account, user_id: str | None, at: int, records: Records) -> i
 def feature_used(account: Account, event: Event, at: int, records: Records) -> int:
     """Counts in the windows when it happened in production; elsewhere it is a trial and says nothing."""
     data: FeatureUsed = event.data
+    noted = account.hot.noted
     if data.environment is not None and data.environment != PRODUCTION:
+        if noted.trial_at < 0 or at < noted.trial_at:
+            noted.trial_at = at
         return 0
     facts = _used(account, data.user, at, records) | Fact.USAGE
     day, windows = at // DAY_US, account.windows
+    days = noted.features.get(data.feature)
+    if data.core or data.advanced:
+        # What is noted of this day already is nearly every use: it costs a look-up.
+        bit = day - noted.base
+        if (
+            days is None
+            or bit < 0
+            or not days >> bit & 1
+            or (data.advanced and not noted.advanced.get(data.feature, 0) >> bit & 1)
+            or (
+                data.core
+                and data.user is not None
+                and not noted.users.get(data.user, 0) >> bit & 1
+                and day >= noted.users_since
+            )
+        ):
+            facts |= note_use(account, data, day)
+    elif days is None:
+        facts |= note_feature(account, data)
+    team = data.team
+    if team is not None:
+        known = noted.teams.get(team)
+        if known is None or not known[0] <= day <= known[1]:
+            facts |= note_team(account, team, day)
     if day == windows.today:
         now = windows.now
         now[USAGE] += data.count
@@ -93,15 +122,21 @@ def logged_in(account: Account, event: Event, at: int, records: Records) -> int:
 
 
 def error_seen(account: Account, event: Event, at: int, records: Records) -> int:
-    """Known, and read by no signal yet. It makes nobody active."""
-    return 0
+    """Counts by day, an outage by its time as well. It makes nobody active."""
+    data: ErrorSeen = event.data
+    if data.kind == OUTAGE:
+        account.hot.noted.outage_at = max(account.hot.noted.outage_at, at)
+        account.change_dossier().breadth.see_outage(at, account.hot.clock)
+    account.windows.add(ERRORS, at // DAY_US, 1)
+    return Fact.ERRORS
 
 
 def value_reached(account: Account, event: Event, at: int, records: Records) -> int:
-    """Value was reached at least once."""
+    """Value was reached at least once; what comes after the first time is no news."""
     data: ValueReached = event.data
+    news = not account.hot.value_reached or at < account.hot.clock
     note_value(account, at)
-    return _used(account, data.user, at, records) | Fact.VALUE
+    return _used(account, data.user, at, records) | (Fact.VALUE if news else 0)
 
 
 BY_TYPE: dict[str, Handler] = {
