@@ -239,7 +239,6 @@ def test_a_review_is_not_asked_for_on_little_data(account: Account) -> None:
         ("lifecycle.training_followup", {"days": 171}),
         ("relationship.touch_overdue", {"key_count": 0}),
         ("relationship.touch_overdue", {"key_count": 41}),
-        ("relationship.touch_overdue", {"warning_after": 0}),
         ("relationship.unreachable", {"attempts": 0}),
         ("relationship.unreachable", {"attempts": 41}),
     ],

@@ -111,7 +111,7 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "The health band has been thriving or healthy for 180 × 24 h without a break (two quarters), somebody's latest NPS "
-        "answer of the last 180 d is 9 or 10 and nobody's is 6 or less, and no reference was given in the last 180 d. "
+        "answer of the last 365 d is 9 or 10 and nobody's is 6 or less, and no reference was given in the last 180 d. "
         "Clears when a reference is given, the band falls, or the answers do not say so any more."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 15",
@@ -126,7 +126,7 @@ SIGNAL = Signal(
         runbook="advocacy.reference_candidate",
     ),
     thresholds={
-        "default": {"high_days": 180, "answer_days": 180, "rest_days": 180, "promoter_min": 9, "detractor_max": 6}
+        "default": {"high_days": 180, "answer_days": 365, "rest_days": 180, "promoter_min": 9, "detractor_max": 6}
     },
     raises=_raises,
     clears=_clears,
@@ -158,7 +158,7 @@ CASES = [
         expect=[("2026-07-04T09:00:00Z", "raised", "info"), ("2026-07-20T10:00:00Z", "cleared", "info")],
     ),
     Case(
-        name="the answer comes last; it counts for 180 days",
+        name="the answer comes last; it counts for a year",
         events=[_INVOICE, _answer("2026-07-10", 10)],
         until="2026-07-10",
         expect=[("2026-07-10T10:00:00Z", "raised", "info")],

@@ -85,7 +85,7 @@ SIGNAL = Signal(
     meaning=(
         "The health score is above 85 (85 itself is not) and rests on data for 0.3 of its weights at least, no ticket is "
         "open, and no review was ever given. Clears when a review is given, a ticket is open, or the score is below 80. "
-        "After that it is not raised again for 30 days."
+        "After that it is not raised again for 90 days."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SCORE | Fact.TICKETS | Fact.ADVOCACY,
@@ -96,7 +96,7 @@ SIGNAL = Signal(
         playbook="ask-for-review",
         runbook="advocacy.review_candidate",
     ),
-    thresholds={"default": {"score_above": 85, "coverage_min": 0.3, "clear_below": 80, "again_days": 30}},
+    thresholds={"default": {"score_above": 85, "coverage_min": 0.3, "clear_below": 80, "again_days": 90}},
     raises=_raises,
     clears=_clears,
     due=_due,
@@ -108,7 +108,7 @@ _USE = ("2026-01-05T08:00:00Z", "usage.feature_used", {"feature": "report"})
 _INVOICE = (
     "2026-01-05T09:00:00Z",
     "invoice.issued",
-    {"invoice_id": "I1", "amount": "100.00", "currency": "EUR", "due": "2026-02-05"},
+    {"invoice_id": "I1", "amount": "100.00", "currency": "EUR", "due": "2026-12-05"},
 )
 
 
@@ -125,19 +125,20 @@ CASES = [
         expect=[("2026-01-05T09:00:00Z", "raised", "info"), ("2026-01-08T10:00:00Z", "cleared", "info")],
     ),
     Case(
-        name="a ticket withdraws it for 30 days",
+        name="a ticket withdraws it for 90 days",
         events=[
             _USE,
             _INVOICE,
             _ticket("08", "opened"),
             _ticket("08", "closed"),
-            ("2026-02-04T08:00:00Z", "usage.feature_used", {"feature": "report"}),
+            ("2026-02-25T08:00:00Z", "usage.feature_used", {"feature": "report"}),
+            ("2026-03-25T08:00:00Z", "usage.feature_used", {"feature": "report"}),
         ],
-        until="2026-02-06",
+        until="2026-04-07",
         expect=[
             ("2026-01-05T09:00:00Z", "raised", "info"),
             ("2026-01-08T10:00:00Z", "cleared", "info"),
-            ("2026-02-07T00:00:00Z", "raised", "info"),
+            ("2026-04-08T00:00:00Z", "raised", "info"),
         ],
     ),
     Case(

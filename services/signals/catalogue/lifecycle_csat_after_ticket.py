@@ -31,6 +31,8 @@ def _does_not_answer(c: Context) -> bool:
 
 
 def _due_days(c: Context) -> Due:
+    if not c.p["by_hand"]:
+        return Due()
     days = [next_midnight(at) for at in _all_solved(c).values()]
     today = -1 if c.today not in days or _does_not_answer(c) else c.today
     return Due(today, min((day for day in days if day > c.today), default=-1))
@@ -44,7 +46,7 @@ def _done(c: Context, day: int) -> bool:
 
 
 def _stays(c: Context, day: int) -> bool:
-    return bool(_solved(c, day))
+    return bool(c.p["by_hand"] and _solved(c, day))
 
 
 def _refuses(p: Mapping[str, Any]) -> str:
@@ -77,14 +79,15 @@ SIGNAL = Signal(
     severity="info",
     pages=False,
     meaning=(
-        "Opens at the midnight after a ticket was resolved or closed, where it was not rated and no CSAT survey "
-        "was answered since; it names all tickets solved on that day. One is open at a time, so that nobody is asked twice "
-        "in a week unless they answer; tickets solved meanwhile are not asked about. Where none of the latest 3 tickets that "
-        "were solved 7 d or longer ago was rated, and no CSAT answered since, the customer does not answer: nothing opens. "
-        "Clears when every such ticket is rated or a CSAT survey is answered, when they are open again, or after 7 d."
+        "Opens at the midnight after a ticket was resolved or closed, where it was not rated and no CSAT survey was "
+        "answered since; it names all tickets solved on that day. One is open at a time, so that nobody is asked twice in "
+        "a week unless they answer; tickets solved meanwhile are not asked about. Where neither of the latest 2 tickets "
+        "that were solved 7 d or longer ago was rated, and no CSAT answered since, the customer does not answer: nothing "
+        "opens. Clears when every such ticket is rated or a CSAT survey is answered, when they are open again, or after 7 "
+        "d. Not for tech touch, where nobody asks by hand."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 7, ch. 17",
-    reads=Fact.TICKETS | Fact.SURVEYS,
+    reads=Fact.TICKETS | Fact.SURVEYS | Fact.PROFILE,
     inputs=("ticket.resolved", "ticket.closed", "ticket.reopened", "ticket.rated", "survey.answered"),
     needs=("ticket.opened",),
     action=Action(
@@ -93,7 +96,7 @@ SIGNAL = Signal(
         playbook="csat-survey",
         runbook="lifecycle.csat_after_ticket",
     ),
-    thresholds={"default": {"open_days": 7, "patience": 3}},
+    thresholds={"default": {"open_days": 7, "patience": 2, "by_hand": True}, "tech": {"by_hand": False}},
     raises=_REMINDER.raises,
     clears=_REMINDER.clears,
     due=_REMINDER.wakes,
@@ -154,6 +157,16 @@ CASES = [
         expect=[],
     ),
     Case(
+        name="tech touch asks by machine",
+        events=[
+            ("2026-01-02T09:00:00Z", "account.updated", {"tier": "tech"}),
+            _ticket("2026-01-05T09:00:00Z", "opened"),
+            _ticket("2026-01-06T15:00:00Z", "closed"),
+        ],
+        until="2026-01-31",
+        expect=[],
+    ),
+    Case(
         name="open again before midnight",
         events=[
             _ticket("2026-01-05T09:00:00Z", "opened"),
@@ -164,7 +177,7 @@ CASES = [
         expect=[],
     ),
     Case(
-        name="three times without an answer: not asked a fourth time",
+        name="twice without an answer: not asked a third time",
         events=[
             step
             for n, day in enumerate(("01", "09", "17", "25"))
@@ -176,7 +189,7 @@ CASES = [
         until="2026-02-28",
         expect=[
             (f"2026-01-{day}T00:00:00Z", what, "info")
-            for raised, cleared in (("02", "09"), ("10", "17"), ("18", "25"))
+            for raised, cleared in (("02", "09"), ("10", "17"))
             for day, what in ((raised, "raised"), (cleared, "cleared"))
         ],
     ),

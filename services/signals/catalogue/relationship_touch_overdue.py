@@ -18,7 +18,7 @@ from services.signals.catalogue.definition import (
     on,
     times,
 )
-from services.signals.core.days import DAY_US, day_of
+from services.signals.core.days import DAY_US, day_of, midnight
 from services.signals.core.touches import KEPT_TOUCHES
 
 
@@ -30,8 +30,8 @@ class _Clock(NamedTuple):
     days: int
 
     def after(self, factor: int) -> int:
-        """The instant at which so many of its cadences have passed."""
-        return self.since + factor * self.days * DAY_US
+        """The midnight (µs) that ends the day on which so many of its cadences have passed."""
+        return midnight(day_of(self.since) + factor * self.days + 1)
 
 
 def _key_account(c: Context) -> bool:
@@ -64,7 +64,7 @@ def _clocks(c: Context) -> list[_Clock]:
 
 
 def _late(c: Context, factor: int = 1) -> list[_Clock]:
-    return [clock for clock in _clocks(c) if c.now >= clock.after(factor)]
+    return [clock for clock in _clocks(c) if factor and c.now >= clock.after(factor)]
 
 
 def _raises(c: Context) -> Finding | None:
@@ -84,14 +84,14 @@ def _clears(c: Context) -> str | None:
 
 
 def _due(c: Context) -> int:
-    steps = (clock.after(factor) for clock in _clocks(c) for factor in (1, c.p["warning_after"]))
+    steps = (clock.after(factor) for clock in _clocks(c) for factor in (1, c.p["warning_after"]) if factor)
     return min((at for at in steps if at > c.now), default=0)
 
 
 def _refuses(p: Mapping[str, Any]) -> str:
     if not 1 <= p["key_count"] <= KEPT_TOUCHES:
         return f"key_count is {p['key_count']} and must be 1 to {KEPT_TOUCHES}, as many contacts as are remembered"
-    return "" if p["warning_after"] >= 1 else "warning_after is how many cadences make a warning: 1 or more"
+    return ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -121,17 +121,18 @@ SIGNAL = Signal(
     kind="risk",
     family="relationship",
     scope="account",
-    severity="info; warning once twice the time has passed",
+    severity="info; warning once twice the time has passed, not for tech touch",
     pages=False,
     meaning=(
-        "One of the tier's cadences has passed: so many × 24 h since the last contact that counts, or since the first "
-        "word on any contact where none counted yet. Personal contact: every 30 d for low touch, 7 d for high touch, and "
-        "there two in 7 d where the yearly revenue (12 × MRR, in the account's currency) is 1 000 000 or more; not asked "
-        "of tech touch. Contact of any kind: every 30 d, and this is the only clock that bulk mail satisfies. The sales "
-        "owner, high touch: every 30 d, where a sales owner is on the profile and contacts say by whom they were. A "
-        "contact counts when it was held, is not bulk, and nobody said that it stayed unanswered; attempts, plans and "
-        "missed appointments do not. Warning at twice the cadence. Clears when no cadence has passed. Before the first "
-        "touchpoint event it says nothing."
+        "One of the tier's cadences has passed: so many whole days after the day of the last contact that counts, or of "
+        "the first word on any contact where none counted yet; judged at midnight, for a weekly call may be at ten "
+        "o'clock and then at noon. Personal contact: every 30 d for low touch, 7 d for high touch, and there two in 7 d "
+        "where the yearly revenue (12 × MRR, in the account's currency) is 1 000 000 or more; not asked of tech touch. "
+        "Contact of any kind: every 30 d, and this is the only clock that bulk mail satisfies. The sales owner, high "
+        "touch: every 30 d, where a sales owner is on the profile and contacts say by whom they were. A contact counts "
+        "when it was held, is not bulk, and nobody said that it stayed unanswered; attempts, plans and missed "
+        "appointments do not. Warning at twice the cadence, not for tech touch. Clears when no cadence has passed. Before "
+        "the first touchpoint event it says nothing."
     ),
     source="Fourteen commandments of customer success (Abdullah), commandment 6; Customer Success, law 5",
     reads=Fact.TOUCH | Fact.PROFILE,
@@ -154,7 +155,7 @@ SIGNAL = Signal(
             "warning_after": 2,
         },
         "high": {"personal_days": 7, "sales_days": 30, "key_arr": 1_000_000},
-        "tech": {"personal_days": 0},
+        "tech": {"personal_days": 0, "warning_after": 0},
     },
     raises=_raises,
     escalates=_escalates,
@@ -181,26 +182,26 @@ def _source(what: str, at: str) -> tuple[str, str, dict[str, object]]:
 
 CASES = [
     Case(
-        name="low touch: 30 days to the second, warning at 60, cleared by a call",
+        name="low touch: 30 whole days, warning after 60, cleared by a call",
         events=[_held("2026-01-05T10:00:00Z"), _held("2026-03-20T10:00:00Z")],
         until="2026-03-20",
         expect=[
-            ("2026-02-04T10:00:00Z", "raised", "info"),
-            ("2026-03-06T10:00:00Z", "escalated", "warning"),
+            ("2026-02-05T00:00:00Z", "raised", "info"),
+            ("2026-03-07T00:00:00Z", "escalated", "warning"),
             ("2026-03-20T10:00:00Z", "cleared", "warning"),
         ],
     ),
     Case(
-        name="a call one second before the 30 days are over",
-        events=[_held("2026-01-05T10:00:00Z"), _held("2026-02-04T09:59:59Z")],
+        name="a call one second before the 30th day is over",
+        events=[_held("2026-01-05T10:00:00Z"), _held("2026-02-04T23:59:59Z")],
         until="2026-03-05",
         expect=[],
     ),
     Case(
         name="a call at the very instant: the deadline is judged first",
-        events=[_held("2026-01-05T10:00:00Z"), _held("2026-02-04T10:00:00Z")],
-        until="2026-02-04",
-        expect=[("2026-02-04T10:00:00Z", "raised", "info"), ("2026-02-04T10:00:00Z", "cleared", "info")],
+        events=[_held("2026-01-05T10:00:00Z"), _held("2026-02-05T00:00:00Z")],
+        until="2026-02-05",
+        expect=[("2026-02-05T00:00:00Z", "raised", "info"), ("2026-02-05T00:00:00Z", "cleared", "info")],
     ),
     Case(
         name="bulk mail and an unanswered attempt are no contact",
@@ -210,13 +211,13 @@ CASES = [
             _held("2026-01-25T10:00:00Z", direction="outbound", answered=False),
         ],
         until="2026-02-04",
-        expect=[("2026-02-04T10:00:00Z", "raised", "info")],
+        expect=[("2026-02-05T00:00:00Z", "raised", "info")],
     ),
     Case(
         name="high touch: weekly",
         events=[_profile(tier="high"), _held("2026-01-05T10:00:00Z"), _held("2026-01-11T10:00:00Z", "visit")],
         until="2026-01-18",
-        expect=[("2026-01-18T10:00:00Z", "raised", "info")],
+        expect=[("2026-01-19T00:00:00Z", "raised", "info")],
     ),
     Case(
         name="a million a year: one call a week is not enough",
@@ -227,15 +228,15 @@ CASES = [
             _held("2026-01-13T10:00:00Z"),
         ],
         until="2026-01-13",
-        expect=[("2026-01-12T10:00:00Z", "raised", "info"), ("2026-01-13T10:00:00Z", "cleared", "info")],
+        expect=[("2026-01-13T00:00:00Z", "raised", "info"), ("2026-01-13T10:00:00Z", "cleared", "info")],
     ),
     Case(
         name="just under a million a year: one call a week is enough",
         events=[
             _profile(tier="high", mrr="83333.33"),
             _held("2026-01-05T10:00:00Z"),
-            _held("2026-01-12T09:00:00Z"),
-            _held("2026-01-19T08:00:00Z"),
+            _held("2026-01-12T19:00:00Z"),
+            _held("2026-01-19T20:00:00Z"),
         ],
         until="2026-01-25",
         expect=[],
@@ -243,11 +244,11 @@ CASES = [
     Case(
         name="tech touch: bulk mail satisfies the monthly clock, and nothing for 30 days does not",
         events=[_profile(tier="tech"), *(_held(f"2026-0{n}-05T10:00:00Z", "email", bulk=True) for n in (1, 2))],
-        until="2026-03-07",
+        until="2026-06-30",
         expect=[
-            ("2026-02-04T10:00:00Z", "raised", "info"),
+            ("2026-02-05T00:00:00Z", "raised", "info"),
             ("2026-02-05T10:00:00Z", "cleared", "info"),
-            ("2026-03-07T10:00:00Z", "raised", "info"),
+            ("2026-03-08T00:00:00Z", "raised", "info"),
         ],
     ),
     Case(
@@ -260,7 +261,7 @@ CASES = [
             _held("2026-02-05T10:00:00Z", by="Sue"),
         ],
         until="2026-02-05",
-        expect=[("2026-02-04T10:00:00Z", "raised", "info"), ("2026-02-05T10:00:00Z", "cleared", "info")],
+        expect=[("2026-02-05T00:00:00Z", "raised", "info"), ("2026-02-05T10:00:00Z", "cleared", "info")],
     ),
     Case(
         name="nothing was ever said of contacts",
@@ -286,6 +287,6 @@ CASES = [
             _held("2026-01-30T10:00:00Z"),
         ],
         until="2026-02-28",
-        expect=[("2026-02-04T10:00:00Z", "raised", "info"), ("2026-02-06T10:00:00Z", "cleared", "info")],
+        expect=[("2026-02-05T00:00:00Z", "raised", "info"), ("2026-02-06T10:00:00Z", "cleared", "info")],
     ),
 ]
