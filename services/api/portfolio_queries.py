@@ -1,7 +1,7 @@
 """SQL of the portfolio. Each question is summed where the facts are: what comes back are cells, a few for each group.
 
-One statement answers most of it: `a` holds every account once, as it stood at the end and at the start of the period,
-with its risk and its score, and each section sums it in its own way. Instants are half open: a state is the one just
+One statement answers most of it: `z` holds every account as it stood at the end, `a` with its start, its risk and its
+score, `cells` sums alike accounts, and each section sums cells in its own way. Instants are half open: a state is the one just
 before the instant. Amounts travel as text, so that they stay exact.
 """
 
@@ -36,7 +36,7 @@ GROUPS: Final[dict[str, str]] = {
         WHEN e.signed > :day - interval '2 years' THEN '1 to 2 y'
         WHEN e.signed > :day - interval '3 years' THEN '2 to 3 y' ELSE '3 y and more' END""",
     "cohort": "to_char(e.signed, 'YYYY-\"Q\"Q')",
-    "product": "p.product",
+    "product": "e.product",
 }
 """What accounts may be grouped by, as SQL."""
 
@@ -214,16 +214,22 @@ _sections: Final = msgspec.json.Decoder(Sections).decode
 
 # --- accounts ------------------------------------------------------------------------------------------------------
 
-RISKS: Final = """
+# An episode that changed since may have been milder then. The transition says; it is read as text, for a reason may hold
+# what `json` refuses. What is open and what cleared later are found apart, each in its own index.
+_SEVERITY_THEN: Final = """
+  CASE WHEN x.changed_at < :end OR x.last_ordinal = 1 THEN x.severity ELSE (
+    SELECT substring(t.body::text FROM '"severity":"(info|warning|critical)"') FROM transitions t
+    WHERE t.episode_id = x.episode_id AND t.time < :end ORDER BY t.ordinal DESC LIMIT 1) END AS severity
+"""
+
+RISKS: Final = f"""
   SELECT o.account_id, max(CASE o.severity WHEN 'critical' THEN 2 WHEN 'warning' THEN 1 ELSE 0 END) AS risk
   FROM (
-    SELECT x.account_id, CASE WHEN x.changed_at < :end OR x.last_ordinal = 1 THEN x.severity ELSE (
-      -- It may have been milder then. The transition says; read as text, for a reason may hold what `json` refuses.
-      SELECT substring(t.body::text FROM '"severity":"(info|warning|critical)"') FROM transitions t
-      WHERE t.episode_id = x.episode_id AND t.time < :end ORDER BY t.ordinal DESC LIMIT 1) END AS severity
-    FROM episodes x
-    WHERE x.opened_at < :end AND (x.cleared_at IS NULL OR x.cleared_at >= :end) AND x.kind = 'risk'
-      AND x.scope IN ('account', 'user')
+    SELECT x.account_id, {_SEVERITY_THEN} FROM episodes x
+    WHERE x.kind = 'risk' AND x.cleared_at IS NULL AND x.opened_at < :end AND x.scope IN ('account', 'user')
+    UNION ALL
+    SELECT x.account_id, {_SEVERITY_THEN} FROM episodes x
+    WHERE x.kind = 'risk' AND x.cleared_at >= :end AND x.opened_at < :end AND x.scope IN ('account', 'user')
   ) o GROUP BY o.account_id
 """
 
@@ -236,18 +242,25 @@ PRODUCTS: Final = """
 """
 
 
-def joined(asked: Asked, group: str | None) -> str:
-    """Every account as it stood at the end (`e`), with the name of its group: enough to tell whose a fact is."""
+def at_end(asked: Asked) -> str:
+    """The condition of an account's span (`e`) that it is the one at the end, of an account that is asked for."""
+    narrowed = "".join(f" AND {FILTERS[name]} = :w_{name}" for name in asked.where)
+    return f"e.since < :end AND (e.until IS NULL OR e.until >= :end){narrowed}"
+
+
+def stood(asked: Asked, group: str | None) -> str:
+    """The accounts that are asked for as they stood at the end: spans, by product once for each product."""
+    if group != "product":
+        return f"SELECT * FROM account_spans e WHERE {at_end(asked)}"
     return f"""
-    SELECT e.account_id, {GROUPS[group] if group else "NULL::text"} AS grp
-    FROM account_spans e {"JOIN p ON p.account_id = e.account_id" if group == "product" else ""}
-    WHERE {at_end(asked)}
+    SELECT e.*, p.product, p.mrr AS product_mrr, p.mrr0 AS product_mrr0
+    FROM account_spans e LEFT JOIN ({PRODUCTS}) p ON p.account_id = e.account_id WHERE {at_end(asked)}
     """
 
 
-def at_end(asked: Asked) -> str:
-    narrowed = "".join(f" AND {FILTERS[name]} = :w_{name}" for name in asked.where)
-    return f"e.since < :end AND (e.until IS NULL OR e.until >= :end){narrowed}"
+def named(group: str | None, source: str) -> str:
+    """Each account of such a relation with the name of its group: enough to tell whose a fact is."""
+    return f"SELECT e.account_id, {GROUPS[group] if group else 'NULL::text'} AS grp FROM {source} e"
 
 
 def _accounts(asked: Asked, group: str | None) -> str:
@@ -255,8 +268,8 @@ def _accounts(asked: Asked, group: str | None) -> str:
     now, then = "e.mrr", "s.mrr"
     if group == "product":
         # A product that an account has not is 0, not unknown.
-        now = "CASE WHEN p.product IS NULL THEN e.mrr WHEN e.churned THEN 0 ELSE coalesce(p.mrr, 0) END"
-        then = "CASE WHEN p.product IS NULL THEN s.mrr WHEN s.churned THEN 0 ELSE coalesce(p.mrr0, 0) END"
+        now = "CASE WHEN e.product IS NULL THEN e.mrr WHEN e.churned THEN 0 ELSE coalesce(e.product_mrr, 0) END"
+        then = "CASE WHEN e.product IS NULL THEN s.mrr WHEN s.churned THEN 0 ELSE coalesce(e.product_mrr0, 0) END"
     past = """
       LEFT JOIN LATERAL (
         SELECT d.score, d.band FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
@@ -268,16 +281,15 @@ def _accounts(asked: Asked, group: str | None) -> str:
       NOT e.churned AS here, NOT e.churned AND {now} IS DISTINCT FROM 0 AS customer,
       coalesce({now}, 0) AS mrr, {now} IS NULL AS unpriced,
       s.account_id IS NOT NULL AND NOT s.churned AND {then} IS DISTINCT FROM 0 AS customer0,
-      coalesce({then}, 0) AS mrr0, {then} IS NULL AS unpriced0, coalesce(s.currency, e.currency) AS currency0, s.renewal_date AS renewal0,
+      coalesce({then}, 0) AS mrr0, {then} IS NULL AS unpriced0,
+      coalesce(s.currency, e.currency) AS currency0, s.renewal_date AS renewal0,
       s.account_id IS NOT NULL AND NOT s.churned AS here0, coalesce(r.risk, 0) AS risk,
       {"h.score, h.band" if asked.period.past else "l.score, l.band"}
-    FROM account_spans e
+    FROM z e
     LEFT JOIN account_spans s
       ON s.account_id = e.account_id AND s.since < :start AND (s.until IS NULL OR s.until >= :start)
-    {"LEFT JOIN p ON p.account_id = e.account_id" if group == "product" else ""}
     LEFT JOIN ({RISKS}) r ON r.account_id = e.account_id
     {past if asked.period.past else "LEFT JOIN latest_scores l ON l.account_id = e.account_id"}
-    WHERE {at_end(asked)}
     """
 
 
@@ -407,13 +419,13 @@ REASONS: Final = f"""
 VALUE: Final = """
   SELECT to_char(m.time AT TIME ZONE 'UTC', 'YYYY-"Q"Q') AS quarter, count(*) AS accounts,
     sum(greatest((m.time AT TIME ZONE 'UTC')::date - e.signed, 0))::text AS days
-  FROM account_marks m JOIN account_spans e ON e.account_id = m.account_id
-  WHERE m.kind = 'value' AND m.time < :end AND {at_end} GROUP BY 1
+  FROM account_marks m JOIN z e ON e.account_id = m.account_id
+  WHERE m.kind = 'value' AND m.time < :end GROUP BY 1
 """
 
 CARRIED: Final = f"""
   SELECT e.csm, {TIER} AS tier, e.currency, count(*) AS accounts, coalesce(sum(e.mrr), 0)::text AS mrr
-  FROM account_spans e WHERE {{at_end}} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0 GROUP BY 1, 2, 3
+  FROM z e WHERE NOT e.churned AND e.mrr IS DISTINCT FROM 0 GROUP BY 1, 2, 3
 """
 
 NOTHING: Final = "SELECT NULL::int WHERE false"
@@ -446,14 +458,13 @@ async def _look(connection: AsyncConnection, asked: Asked, group: str | None, *,
         f"whose_{x}": f"JOIN j ON j.account_id = {x}.account_id" if single else "" for x in "mt"
     }
     parts = {name: query.format(**given) for name, query in (GROUPED | GROUPED_TERMS).items()}
-    parts |= {name: query.format(at_end=at_end(asked)) if whole else NOTHING for name, query in WHOLE.items()}
+    parts |= {name: query if whole else NOTHING for name, query in WHOLE.items()}
     members = ", ".join(
         f"'{name}', (SELECT coalesce(json_agg(q), '[]') FROM ({query}) q)" for name, query in parts.items()
     )
-    products = f"p AS MATERIALIZED ({PRODUCTS})," if group == "product" else ""
     statement = f"""
-    WITH {products} a AS ({_accounts(asked, group)}), j AS ({joined(asked, group)}),
-    cells AS MATERIALIZED ({CELLS})
+    WITH z AS MATERIALIZED ({stood(asked, group)}), j AS ({named(group, "z")}),
+    a AS ({_accounts(asked, group)}), cells AS MATERIALIZED ({CELLS})
     SELECT json_build_object({members})::text
     """
     found = await connection.execute(text(statement), values(asked))

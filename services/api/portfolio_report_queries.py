@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.signals import PORTFOLIO_ACCOUNT
-from services.api.portfolio_queries import PRODUCTS, RISKS, Asked, at_end, joined, values
+from services.api.portfolio_queries import PRODUCTS, RISKS, Asked, at_end, named, stood, values
 
 LISTED: Final = 50
 COHORTS_SHOWN: Final = 20
@@ -54,15 +54,23 @@ class TriggeredIn(Struct):
     open: int
 
 
-COUNTED: Final = """
-  count(*) FILTER (WHERE x.opened_at >= :start) AS triggered,
-  count(*) FILTER (WHERE x.cleared_at >= :start AND x.cleared_at < :end) AS cleared,
-  count(*) FILTER (WHERE x.cleared_at IS NULL OR x.cleared_at >= :end) AS open
-"""
-OPENED: Final = f"""
-  x.opened_at < :end AND (x.opened_at >= :start OR x.cleared_at >= :start OR x.cleared_at IS NULL)
-  AND x.account_id <> '{PORTFOLIO_ACCOUNT}'
-"""
+# Raised in the period, cleared in it, open at its end: each is found in an index of its own.
+PARTS: Final = (
+    "1 AS triggered, 0 AS cleared, 0 AS open, NULL::float8 AS days FROM episodes x {join}"
+    " WHERE x.opened_at >= :start AND x.opened_at < :end",
+    "0, 1, 0, (extract(epoch FROM x.cleared_at - x.opened_at) / 86400)::float8 FROM episodes x {join}"
+    " WHERE x.cleared_at >= :start AND x.cleared_at < :end",
+    "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at IS NULL AND x.opened_at < :end",
+    "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at >= :end AND x.opened_at < :end",
+)
+SUMS: Final = "sum(triggered) AS triggered, sum(cleared) AS cleared, sum(open) AS open"
+
+
+def _counted(columns: str, join: str) -> str:
+    here = f" AND x.account_id <> '{PORTFOLIO_ACCOUNT}'"
+    return " UNION ALL ".join(f"SELECT {columns}, {part.format(join=join)}{here}" for part in PARTS)
+
+
 OWNERS: Final = """
   SELECT s.signal, (
     SELECT substring(t.body::text FROM '"owner":"(csm|support|finance|sales|product)"')
@@ -74,20 +82,14 @@ OWNERS: Final = """
 
 async def triggered(connection: AsyncConnection, asked: Asked) -> list[Triggered]:
     """Signals by kind, with who should act on them. Those of every account, unless accounts are singled out."""
-    narrowed = "JOIN j ON j.account_id = x.account_id" if asked.where else ""
-    cleared = "FILTER (WHERE x.cleared_at >= :start AND x.cleared_at < :end)"
-    took = "extract(epoch FROM x.cleared_at - x.opened_at) / 86400.0"
-    found = await _read(
-        connection,
-        Triggered,
-        f"""
-        WITH j AS ({joined(asked, None)})
-        SELECT x.signal, x.kind, {COUNTED}, (avg({took}) {cleared})::float8 AS mean_days,
-          percentile_cont(0.5) WITHIN GROUP (ORDER BY ({took})::float8) {cleared} AS median_days
-        FROM episodes x {narrowed} WHERE {OPENED} GROUP BY x.signal, x.kind ORDER BY 3 DESC, 1
-        """,
-        values(asked),
-    )
+    statement = f"""
+        WITH j AS ({named(None, f"({stood(asked, None)})")})
+        SELECT signal, kind, {SUMS}, avg(days) AS mean_days,
+          percentile_cont(0.5) WITHIN GROUP (ORDER BY days) AS median_days
+        FROM ({_counted("x.signal, x.kind", "JOIN j ON j.account_id = x.account_id" if asked.where else "")}) x
+        GROUP BY signal, kind ORDER BY 3 DESC, 1
+    """
+    found = await _read(connection, Triggered, statement, values(asked))
     signals = [entry.signal for entry in found]
     owners = await connection.execute(text(OWNERS), {"end": asked.period.end, "signals": signals})
     by_signal = {row.signal: row.owner for row in owners}
@@ -98,11 +100,10 @@ async def triggered(connection: AsyncConnection, asked: Asked) -> list[Triggered
 
 async def triggered_by_group(connection: AsyncConnection, asked: Asked) -> list[TriggeredIn]:
     """Signals by the group of their account."""
-    products = f"p AS ({PRODUCTS})," if asked.group_by == "product" else ""
     statement = f"""
-        WITH {products} j AS ({joined(asked, asked.group_by)})
-        SELECT j.grp AS "group", {COUNTED} FROM episodes x JOIN j ON j.account_id = x.account_id
-        WHERE {OPENED} GROUP BY j.grp
+        WITH j AS ({named(asked.group_by, f"({stood(asked, asked.group_by)})")})
+        SELECT "group", {SUMS} FROM ({_counted('j.grp AS "group"', "JOIN j ON j.account_id = x.account_id")}) x
+        GROUP BY 1
     """
     return await _read(connection, TriggeredIn, statement, values(asked))
 
@@ -150,6 +151,15 @@ class Activity(Struct):
     accounts: int
 
 
+def _scored(asked: Asked) -> str:
+    """A join that gives each account (`e`) its score as `l.score`."""
+    if not asked.period.past:
+        return "LEFT JOIN latest_scores l ON l.account_id = e.account_id"
+    return """LEFT JOIN LATERAL (
+        SELECT d.score FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
+        ORDER BY d.day DESC LIMIT 1) l ON true"""
+
+
 async def means(connection: AsyncConnection, asked: Asked) -> list[Means]:
     """Scores of the accounts of `where["csm"]`, and of those of all other managers. Of a past day: no components."""
     others = {name: value for name, value in asked.where.items() if name != "csm"}
@@ -159,15 +169,9 @@ async def means(connection: AsyncConnection, asked: Asked) -> list[Means]:
         sampled = "SELECT DISTINCT jsonb_object_keys(c.scores) AS name FROM (SELECT scores FROM component_scores LIMIT :few) c"
         names = sorted((await connection.execute(text(sampled), {"few": NAMES_FROM})).scalars())
     columns = "".join(f", avg((c.scores ->> :n_{at})::float8) AS c_{at}" for at in range(len(names)))
-    if asked.period.past:
-        score = """LEFT JOIN LATERAL (
-            SELECT d.score FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
-            ORDER BY d.day DESC LIMIT 1) l ON true"""
-    else:
-        score = "LEFT JOIN latest_scores l ON l.account_id = e.account_id"
     statement = f"""
         SELECT e.csm = :w_csm AS own, count(*) AS accounts, avg(l.score) AS score {columns}
-        FROM account_spans e {score} LEFT JOIN component_scores c ON c.account_id = e.account_id
+        FROM account_spans e {_scored(asked)} LEFT JOIN component_scores c ON c.account_id = e.account_id
         WHERE {at_end(team)} AND NOT e.churned AND e.csm IS NOT NULL GROUP BY 1
     """
     given = values(asked) | {f"n_{at}": name for at, name in enumerate(names)}
@@ -181,20 +185,14 @@ async def renewals_at_risk(connection: AsyncConnection, asked: Asked) -> list[Re
     """Customers with an open risk whose renewal is within 90 days, soonest first."""
     statement = f"""
         SELECT e.account_id, e.name, e.renewal_date, coalesce(e.mrr, 0)::text AS mrr, e.currency,
-          CASE WHEN r.risk > 1 THEN 'critical' ELSE 'warning' END AS severity, {_score(asked)} AS score
+          CASE WHEN r.risk > 1 THEN 'critical' ELSE 'warning' END AS severity, l.score
         FROM account_spans e JOIN ({RISKS}) r ON r.account_id = e.account_id AND r.risk > 0
+        {_scored(asked)}
         WHERE {at_end(asked)} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0
           AND e.renewal_date BETWEEN :day AND :day + {WITHIN_DAYS}
         ORDER BY e.renewal_date, e.account_id LIMIT {LISTED}
     """
     return await _read(connection, RenewalAtRisk, statement, values(asked))
-
-
-def _score(asked: Asked) -> str:
-    if not asked.period.past:
-        return "(SELECT l.score FROM latest_scores l WHERE l.account_id = e.account_id)"
-    return """(SELECT d.score FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
-        ORDER BY d.day DESC LIMIT 1)"""
 
 
 async def upsell(connection: AsyncConnection, asked: Asked) -> list[Upsell]:
@@ -391,15 +389,13 @@ async def look_alikes(connection: AsyncConnection, asked: Asked) -> list[Cohort]
 async def references(connection: AsyncConnection, asked: Asked) -> list[Reference]:
     """Healthy customers without an open risk: who was never or longest not asked first, then by score."""
     statement = f"""
-        SELECT * FROM (
-          SELECT e.account_id, e.name, e.industry, e.size, e.use_case, {_score(asked)} AS score, m.last_given
-          FROM account_spans e
-          LEFT JOIN (
-            SELECT account_id, max(time) AS last_given FROM account_marks
-            WHERE kind = 'reference' AND time < :end GROUP BY account_id) m ON m.account_id = e.account_id
-          LEFT JOIN ({RISKS}) r ON r.account_id = e.account_id
-          WHERE {at_end(asked)} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0 AND coalesce(r.risk, 0) = 0
-        ) x WHERE score >= {REFERENCE_SCORE}
-        ORDER BY last_given NULLS FIRST, score DESC, account_id LIMIT {LISTED}
+        SELECT e.account_id, e.name, e.industry, e.size, e.use_case, l.score, m.last_given
+        FROM account_spans e {_scored(asked)}
+        LEFT JOIN (
+          SELECT account_id, max(time) AS last_given FROM account_marks
+          WHERE kind = 'reference' AND time < :end GROUP BY account_id) m ON m.account_id = e.account_id
+        WHERE {at_end(asked)} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0 AND l.score >= {REFERENCE_SCORE}
+          AND e.account_id NOT IN (SELECT r.account_id FROM ({RISKS}) r WHERE r.risk > 0)
+        ORDER BY m.last_given NULLS FIRST, l.score DESC, e.account_id LIMIT {LISTED}
     """
     return await _read(connection, Reference, statement, values(asked))

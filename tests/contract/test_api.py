@@ -174,6 +174,7 @@ PATHS = (
     "/v1/queue",
     "/v1/views",
     "/v1/views/core-use-and-survey",
+    "/v1/portfolio",
     "/v1/signals",
     "/v1/signals/000",
     "/v1/catalogue",
@@ -519,6 +520,7 @@ NAMES = st.sampled_from(
     (
         *("limit", "cursor", "tier", "csm", "q", "sort", "status", "kind", "severity", "signal", "account"),
         *("since", "until", "type", "from", "to", "other", "by", "family", "renewal_from", "renewal_to", "feature"),
+        *("as_of", "group_by", "include", "industry", "accounts_per_csm"),
     )
 )
 VALUES = st.one_of(

@@ -169,10 +169,12 @@ class Asking:
         return answer.json()
 
 
-def served(postgres: PostgresServer, template: str, folder: Path, name: str, found: list[Stored]) -> Iterator[Asking]:
+def served(
+    postgres: PostgresServer, template: str, folder: Path, name: str, found: list[Stored], *, batch: int = 7
+) -> Iterator[Asking]:
     postgres.server.create_database(name, template=template)
     url = postgres.server.url(name)
-    asyncio.run(fill(url, found))
+    asyncio.run(fill(url, found, batch=batch))
     port, metrics_port = free_ports(2)
     env = clean_environment() | {
         "EBBTIDE_DATA_DIR": str(folder),
@@ -482,6 +484,90 @@ def test_31_look_alikes_from_their_events(postgres: PostgresServer, migrated_tem
         )
         assert (cohort["first_due"], cohort["lost_share"], cohort["first_lost_share"]) == (23, 0.580645, 0.608696)
         assert cohort["renewed_change"] == pytest.approx(sum(fallen) / 5, abs=1e-6)
+
+
+def books() -> list[Stored]:
+    """The portfolio sums that the source texts work out, each under an industry of its own, in March 2026."""
+    found = [signs(f"small-{n}", "2025-01-01", industry="chapter 1") for n in range(20)]
+    found += [
+        signs("stays", "2025-01-01", mrr="22500000", industry="law 8"),
+        signs("leaves", "2025-01-01", mrr="2500000", industry="law 8"),
+        said("leaves", "2026-03-10", "account.churned", reason="no ROI"),
+        said("stays", "2026-03-20", "account.updated", mrr="24260000"),
+        signs("due", "2025-03-15", mrr="1500000", industry="law 8, a month", renewal_date="2026-03-15"),
+        signs("carried", "2025-02-20", mrr="225000", industry="law 8, a month", renewal_date="2026-02-20"),
+        signs("next", "2025-04-01", mrr="999999", industry="law 8, a month", renewal_date="2026-04-01"),
+        signs("upsold", "2025-01-01", mrr="132000000", industry="chapter 2"),
+        said("upsold", "2026-03-02", "account.updated", mrr="145200000"),
+    ]
+    for number, (signature, value) in enumerate(
+        (("2025-05-01", "2025-08-06"), ("2025-09-01", "2025-11-29"), ("2025-12-01", "2026-02-22"))
+    ):
+        found.append(signs(f"valued-{number}", signature, industry="law 7"))
+        found.append(said(f"valued-{number}", value, "usage.value_reached", goal="g"))
+    for accounts, managers, tier in ((25, ("h1", "h2"), "high"), (550, tuple(f"l{n}" for n in range(11)), "low")):
+        for n in range(accounts):
+            csm = managers[n % len(managers)]
+            found.append(signs(f"{tier}-{n}", "2025-01-01", tier=tier, csm=csm, mrr="2083.25", industry="chapter 17"))
+    for accounts, csm in ((600, "pool"), (425, "alone")):
+        for n in range(accounts):
+            found.append(signs(f"{csm}-{n}", "2025-01-01", tier="tech", csm=csm, mrr="2083.25", industry="chapter 17"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def worked(
+    postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Asking]:
+    folder: Path = tmp_path_factory.mktemp("worked")
+    yield from served(postgres, migrated_template, folder, "worked", books(), batch=500)
+
+
+MARCH = {"as_of": "2026-03-31T23:00:00Z", "from": "2026-03-01", "to": "2026-03-31"}
+
+
+def test_the_texts_sums_from_their_events(worked: Asking) -> None:
+    """Customer Success (Mehta, Steinman, Murphy), chapters 1 and 2, law 8."""
+    assert money(worked.portfolio(**MARCH, industry="chapter 1")["total"], "EUR")["arr"] == "240000.00"
+    forward = money(worked.portfolio(**MARCH, industry="law 8")["total"], "EUR")["roll_forward"]
+    assert (forward["opening"], forward["cancelled"]) == ("25000000", "-2500000")
+    assert (forward["upsell"], forward["closing"]) == ("1760000", "24260000")
+    (terms,) = worked.portfolio(**MARCH, industry="law 8, a month")["total"]["renewals"]
+    assert terms["expected"] == {"due": "1500000", "carried_over": "225000", "total": "1725000", "terms": 2}
+    grown = money(worked.portfolio(**MARCH, industry="chapter 2")["total"], "EUR")
+    assert (grown["mrr"], grown["net_retention"], grown["gross_retention"]) == ("145200000", 1.1, 1.0)
+
+
+def test_time_to_value_falls_by_quarter(worked: Asking) -> None:
+    """Customer Success, law 7."""
+    found = worked.portfolio(**MARCH, industry="law 7")["time_to_value"]
+    assert [(step["quarter"], step["mean_days"]) for step in found] == [
+        ("2025-Q3", 97),
+        ("2025-Q4", 89),
+        ("2026-Q1", 83),
+    ]
+    assert [step["days_saved"] for step in found] == [None, 8, 6]
+
+
+def test_1600_accounts_by_manager(worked: Asking) -> None:
+    """Customer Success, chapter 17: 25 by 2, 550 by 11, 600 by a pool, 425 by one."""
+    found = worked.portfolio(**MARCH, industry="chapter 17", accounts_per_csm=50)
+    managers = {entry["csm"]: entry for entry in found["load"]["managers"]}
+    assert found["total"]["accounts"] == 1600
+    assert [managers[name]["accounts"] for name in ("h1", "h2", "l0", "l10", "pool", "alone")] == [
+        13,
+        12,
+        50,
+        50,
+        600,
+        425,
+    ]
+    assert {entry["state"] for entry in managers.values()} == {"usual"}
+    assert {entry["money"][0]["mean_arr"] for entry in managers.values()} == {"24999.00"}
+    assert {managers[f"l{n}"]["state"] for n in range(11)} == {"usual"}
+    # At forty each of the eleven is over.
+    fewer = worked.portfolio(**MARCH, industry="chapter 17")["load"]["managers"]
+    assert {entry["state"] for entry in fewer if entry["csm"].startswith("l")} == {"over"}
 
 
 FACTS = ("account_spans", "subscription_spans", "revenue_movements", "term_ends", "account_marks")

@@ -120,7 +120,28 @@ def upgrade() -> None:
     op.create_index(
         "ix_timeline_contract", "timeline", ["account_id"], unique=False, postgresql_where=sa.text(CONTRACT_TYPES)
     )
-    op.create_index("ix_episodes_cleared", "episodes", ["cleared_at"], unique=False)
+    op.create_index(
+        "ix_episodes_counted",
+        "episodes",
+        ["opened_at"],
+        unique=False,
+        postgresql_include=["signal", "kind", "account_id"],
+    )
+    op.create_index(
+        "ix_episodes_cleared",
+        "episodes",
+        ["cleared_at"],
+        unique=False,
+        postgresql_include=["opened_at", "signal", "kind", "account_id"],
+    )
+    op.create_index(
+        "ix_episodes_open_risks",
+        "episodes",
+        ["account_id"],
+        unique=False,
+        postgresql_include=["severity", "scope", "opened_at", "changed_at", "last_ordinal", "episode_id"],
+        postgresql_where=sa.text("kind = 'risk' AND cleared_at IS NULL"),
+    )
     op.execute("INSERT INTO facts_due (account_id) SELECT DISTINCT account_id FROM timeline")
 
 
@@ -129,7 +150,8 @@ def downgrade() -> None:
     op.execute("SET LOCAL lock_timeout = '3s'")
     op.execute("SET LOCAL statement_timeout = '15min'")
 
-    op.drop_index("ix_episodes_cleared", table_name="episodes")
+    for index in ("ix_episodes_open_risks", "ix_episodes_cleared", "ix_episodes_counted"):
+        op.drop_index(index, table_name="episodes")
     op.drop_index("ix_timeline_contract", table_name="timeline")
     for table in (
         *("facts_due", "component_scores", "latest_scores", "account_marks", "term_ends"),
