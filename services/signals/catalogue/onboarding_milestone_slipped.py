@@ -120,6 +120,8 @@ def _done(at: str, name: str = "training") -> tuple[str, str, dict[str, object]]
     return (f"{at}T09:00:00Z", "account.milestone_done", {"milestone": name})
 
 
+_STALE = {"source": "case", "topic": "accounts", "since": "2026-01-01T09:00:00Z"}
+
 CASES = [
     Case(
         name="the date passes: at the midnight that ends it, a warning after 14 days, done",
@@ -202,5 +204,26 @@ CASES = [
             ("2026-01-13T00:00:00Z", "raised", "info"),
             ("2026-01-14T09:00:00Z", "cleared", "info"),
         ],
+    ),
+    Case(
+        name="while the source of milestones is silent nobody knows whether it was done; it was not",
+        events=[
+            _planned_for("2026-01-01", "2026-01-10"),
+            ("2026-01-09T00:00:00Z", "source.stale", _STALE),
+            ("2026-01-13T12:00:00Z", "source.fresh", _STALE),
+        ],
+        until="2026-01-14",
+        expect=[("2026-01-14T00:00:00Z", "raised", "info")],
+    ),
+    Case(
+        name="it was: the source comes back with its backlog",
+        events=[
+            _planned_for("2026-01-01", "2026-01-10"),
+            ("2026-01-09T00:00:00Z", "source.stale", _STALE),
+            ("2026-01-13T12:00:00Z", "source.fresh", _STALE),
+            _done("2026-01-10"),
+        ],
+        until="2026-01-31",
+        expect=[],
     ),
 ]
