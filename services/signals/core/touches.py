@@ -18,7 +18,10 @@ MEETINGS: Final = ("meeting", "business_review", "visit")
 
 
 class Touch(Struct, array_like=True):
-    """A personal contact that was held, at `at` (µs). `answered` is -1 where nothing was said of it, else 0 or 1."""
+    """A personal contact that was held, at `at` (µs). `answered` is -1 where nothing was said of it, else 0 or 1.
+
+    `event_id` is of attempts that stayed unanswered.
+    """
 
     at: int
     event_id: str

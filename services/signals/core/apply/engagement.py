@@ -59,7 +59,8 @@ def touchpoint_held(account: Account, event: Event, at: int, records: Records) -
     sponsor = _sponsor(account, data.contact_id)
     outbound = data.direction == "outbound"
     who = data.contact_id or ""
-    touches.hold(Touch(at, event.id, data.kind, outbound, answered, who, sponsor == 1), data.by or "")
+    attempt = event.id if answered == 0 else ""  # no signal names the others
+    touches.hold(Touch(at, attempt, data.kind, outbound, answered, who, sponsor == 1), data.by or "")
     if data.kind == "business_review" and answered != 0:
         hold_review(touches.reviews, Review(at, event.id, sponsor))
     return Fact.TOUCH
