@@ -23,8 +23,9 @@ from services.signals.core.touches import KEPT_TOUCHES
 
 
 class _Clock(NamedTuple):
-    """One cadence: what it asks for, from when it counts (µs), and how many days it allows."""
+    """One cadence: its measure, what it asks for, from when it counts (µs), and how many days it allows."""
 
+    measure: str
     what: str
     since: int
     days: int
@@ -51,15 +52,17 @@ def _clocks(c: Context) -> list[_Clock]:
         count = c.p["key_count"] if _key_account(c) else 1
         since = touches.latest(count, with_bulk=c.p["bulk_counts"])
         what = "personal contact" if count == 1 else times(count, "personal contact")
-        found.append(_Clock(what, max(since, start), c.p["personal_days"]))
+        found.append(_Clock("days_without_personal_contact", what, max(since, start), c.p["personal_days"]))
     if c.p["any_days"]:
         since = touches.latest(1, with_bulk=True)
-        found.append(_Clock("contact of any kind, bulk mail too", max(since, start), c.p["any_days"]))
+        what = "contact of any kind, bulk mail too"
+        found.append(_Clock("days_without_any_contact", what, max(since, start), c.p["any_days"]))
     profile = c.account.hot.profile
     owner = profile.fields.get("sales_owner")
     if c.p["sales_days"] and owner and touches.last_by:
         since = touches.last_by.get(owner, max(start, profile.set_at.get("sales_owner", start)))
-        found.append(_Clock(f"contact by the sales owner {owner}", since, c.p["sales_days"]))
+        what = f"contact by the sales owner {owner}"
+        found.append(_Clock("days_without_the_sales_owner", what, since, c.p["sales_days"]))
     return found
 
 
@@ -71,7 +74,7 @@ def _raises(c: Context) -> Finding | None:
     late = _late(c)
     if not late:
         return None
-    frozen = {"late": [[clock.what, clock.since, clock.days] for clock in late]}
+    frozen = {"late": [list(clock) for clock in late]}
     return Finding("warning" if _late(c, c.p["warning_after"]) else "info", frozen=frozen)
 
 
@@ -95,7 +98,7 @@ def _refuses(p: Mapping[str, Any]) -> str:
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
-    late = _late(c) or [_Clock(what, since, days) for what, since, days in c.open.frozen["late"]]
+    late = _late(c) or [_Clock(*clock) for clock in c.open.frozen["late"]]
     parts = [
         f"{times((c.now - clock.since) // DAY_US, 'day')} without {clock.what} since {on(day_of(clock.since))} "
         f"(the tier allows {clock.days})"
@@ -103,7 +106,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
     ]
     proofs = [
         evidence(
-            f"days_without: {clock.what}",
+            clock.measure,
             (c.now - clock.since) // DAY_US,
             "days",
             threshold=clock.days,

@@ -114,9 +114,9 @@ SIGNAL = Signal(
         "At least 3 personal outbound contacts in the trailing 30 × 24 h stayed unanswered, with nobody reached since the "
         "first of them; or mail to somebody who holds executive_sponsor now bounced, and that person opened or clicked no "
         "mail and was not reached since. Reached is an inbound contact, one that was answered, or a meeting, visit or "
-        "business review that was held. Attempts to reach somebody who was out of office then do not count; bulk mail does "
-        "neither. Clears when no sponsor's mail bounces and, once there were 3 attempts, somebody was reached or all of them "
-        "are older than 30 d."
+        "business review that was held. Attempts to reach somebody who was out of office then do not count; bulk mail "
+        "does neither. One that stayed unanswered and has no direction was outbound. Clears when no sponsor's mail "
+        "bounces and, once there were 3 attempts, somebody was reached or all of them are older than 30 d."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 2",
     reads=Fact.TOUCH | Fact.MAIL | Fact.CONTACTS | Fact.AWAY,
@@ -167,6 +167,21 @@ CASES = [
         events=[*(_try(f"2026-01-{day}") for day in ("05", "12", "19")), _try("2026-01-26", answered=True)],
         until="2026-01-26",
         expect=[("2026-01-19T10:00:00Z", "raised", "warning"), ("2026-01-26T10:00:00Z", "cleared", "warning")],
+    ),
+    Case(
+        name="unanswered, and nobody said in which direction",
+        events=[
+            (f"2026-01-{day}T10:00:00Z", "touchpoint.held", {"kind": "email", "answered": False})
+            for day in ("05", "12", "19")
+        ],
+        until="2026-01-19",
+        expect=[("2026-01-19T10:00:00Z", "raised", "warning")],
+    ),
+    Case(
+        name="three unanswered calls of the customer to us",
+        events=[_try(f"2026-01-{day}", direction="inbound") for day in ("05", "12", "19")],
+        until="2026-01-31",
+        expect=[],
     ),
     Case(
         name="nobody tries any more: cleared when the last attempt is 30 days old",

@@ -57,7 +57,7 @@ def touchpoint_held(account: Account, event: Event, at: int, records: Records) -
         return Fact.TOUCH
     answered = -1 if data.answered is None else int(data.answered)
     sponsor = _sponsor(account, data.contact_id)
-    outbound = data.direction == "outbound"
+    outbound = data.direction == "outbound" or (data.direction is None and answered == 0)
     who = data.contact_id or ""
     attempt = event.id if answered == 0 else ""  # no signal names the others
     touches.hold(Touch(at, attempt, data.kind, outbound, answered, who, sponsor == 1), data.by or "")
