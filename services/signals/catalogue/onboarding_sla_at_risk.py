@@ -127,8 +127,8 @@ SIGNAL = Signal(
     severity="warning",
     pages=False,
     meaning=(
-        "Onboarding is due 56 days after the contract's start. In the first 182 days, before the launch is done: the kickoff is "
-        "14 days or more behind its earliest date (at the event that plans it anew, or once that much has passed), or the "
+        "Onboarding is due 56 days after the contract's start. In the first 182 days, before the launch is done: the kickoff "
+        "is 14 days or more behind its earliest date (at the event that plans it anew, or once that much has passed), or the "
         "launch is planned for later than the due day, or not done when that day ends. Not where an onboarding survey was "
         "answered with 4 or 5. Clears with such an answer after the raise, when launched by the due day, when planned anew "
         "within it; expires 90 days after a late launch, or a year after the contract's start."

@@ -19,7 +19,7 @@ def _term(c: Context) -> tuple[int, int]:
 def _steps(c: Context) -> list[tuple[int, str]]:
     """(day from which it holds, severity) of each step, mildest first."""
     start, end = _term(c)
-    first = start + c.p["days"]
+    first = max(start, day_of(c.account.hot.first_event)) + c.p["days"]
     shares = (("warning", c.p["warning_at"]), ("critical", c.p["critical_at"]))
     return [(first, "info"), *((max(first, start - int(-share * (end - start) // 1)), name) for name, share in shares)]
 
@@ -77,8 +77,9 @@ SIGNAL = Signal(
     meaning=(
         "Goals are tracked (one was set) and value was never reached: no goal achieved, no value event. From day 60 of the "
         "term as a hint, from half of the term as a warning, from 11 twelfths of it as critical (never before day 60). The "
-        "term begins with the contract, or else with the first event, and ends at the renewal, or else 12 months later. "
-        "Raised and escalated at midnights; clears when value is reached."
+        "term begins with the contract, or else with the first event, and ends at the renewal, or else 12 months later. Never "
+        "within 60 days of the account's first event: what was reached before it, nobody knows. Raised and escalated at "
+        "midnights; clears when value is reached."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 3, law 7",
     reads=Fact.VALUE | Fact.PROFILE | Fact.CONTRACT,
@@ -146,6 +147,15 @@ CASES = [
         events=[_contract(), ("2026-05-05T09:00:00Z", "account.goal_set", {"goal": "faster close"})],
         until="2026-05-31",
         expect=[("2026-05-06T00:00:00Z", "raised", "info")],
+    ),
+    Case(
+        name="an account that is known since the eighth month only",
+        events=[
+            ("2026-08-10T09:00:00Z", "account.updated", {"contract_start": "2026-01-01"}),
+            ("2026-08-10T10:00:00Z", "account.goal_set", {"goal": "faster close"}),
+        ],
+        until="2026-10-31",
+        expect=[("2026-10-09T00:00:00Z", "raised", "warning")],
     ),
     Case(
         name="a late word that value was reached",

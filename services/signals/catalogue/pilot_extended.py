@@ -15,7 +15,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 
 
 def _over(c: Context) -> int:
@@ -68,6 +68,7 @@ SIGNAL = Signal(
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 5",
     reads=Fact.PROFILE,
+    where=is_pilot,
     inputs=("account.updated",),
     needs=("profile.stage", "profile.pilot"),
     action=Action(

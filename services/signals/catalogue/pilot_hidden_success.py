@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence, on
 from services.signals.core.breadth import teams_known
 from services.signals.core.days import DAY_US, day_of, midnight
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 
 
 def _value_at(c: Context) -> int:
@@ -76,6 +76,7 @@ SIGNAL = Signal(
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 6",
     reads=Fact.PROFILE | Fact.VALUE | Fact.BREADTH | Fact.TOUCH,
+    where=is_pilot,
     inputs=("usage.value_reached", "account.goal_achieved", "usage.feature_used", "touchpoint.held", "account.updated"),
     needs=("profile.stage", "usage.feature_used"),
     action=Action(

@@ -18,7 +18,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 
 
 def _champions(c: Context) -> int:
@@ -27,9 +27,9 @@ def _champions(c: Context) -> int:
 
 def _raises(c: Context) -> Finding | None:
     pilot = running(c.account.hot.profile)
-    if pilot is None or c.today < pilot.midpoint(c.p["default_days"]) or _champions(c) >= c.p["champions"]:
+    if not c.midnight or pilot is None or c.today < pilot.midpoint(c.p["default_days"]):
         return None
-    return Finding("warning")
+    return Finding("warning") if _champions(c) < c.p["champions"] else None
 
 
 def _clears(c: Context) -> str | None:
@@ -41,9 +41,9 @@ def _clears(c: Context) -> str | None:
 
 def _due(c: Context) -> int:
     pilot = running(c.account.hot.profile)
-    if c.episode is not None or pilot is None:
+    if c.episode is not None or pilot is None or _champions(c) >= c.p["champions"]:
         return 0
-    return pilot.midpoint(c.p["default_days"]) * DAY_US
+    return max(pilot.midpoint(c.p["default_days"]), c.today + 1) * DAY_US
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -73,11 +73,13 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "The stage is pilot, half of its time is over (of 90 days where no end is stated), and fewer than 2 contacts hold the "
-        "role champion. Raised at the midnight from which half is over, or later when champions leave. Clears with 2, or when "
-        "the stage is another. A pilot starts with its stated start, or else with the contract, or else when its stage was said."
+        "role champion. Raised at the midnight from which half is over, or at a later one when champions left. Clears with 2, "
+        "or when the stage is another. A pilot starts with its stated start, or else with the contract, or else when its "
+        "stage was said."
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 2",
     reads=Fact.PROFILE | Fact.CONTACTS,
+    where=is_pilot,
     inputs=("account.updated", "account.contact_changed", "account.contact_left"),
     needs=("profile.stage", "account.contact_changed"),
     action=Action(
@@ -128,7 +130,7 @@ CASES = [
             _champion("2026-02-10T09:00:00Z", "ben", "left"),
         ],
         until="2026-02-28",
-        expect=[("2026-02-10T09:00:00Z", "raised", "warning")],
+        expect=[("2026-02-11T00:00:00Z", "raised", "warning")],
     ),
     Case(
         name="without an end 90 days count: half is over after 45; it becomes a contract",

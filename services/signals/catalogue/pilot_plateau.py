@@ -17,7 +17,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US, day_of, week_of
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 from services.signals.core.windows import CORE
 
 
@@ -112,6 +112,7 @@ SIGNAL = Signal(
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 3",
     reads=Fact.PROFILE | Fact.LATE_USAGE,
+    where=is_pilot,
     inputs=("usage.feature_used", "account.updated"),
     needs=("profile.stage", "usage.feature_used"),
     warming_days=28,

@@ -14,7 +14,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 
 
 def _size(c: Context) -> tuple[int, int]:
@@ -32,23 +32,29 @@ def _large(c: Context) -> bool:
     return bool(seats >= c.p["seats"] or contacts >= c.p["contacts"])
 
 
+def _too_large(c: Context) -> bool:
+    return _large(c) and _milestones(c) < int(c.p["milestones"])
+
+
 def _raises(c: Context) -> Finding | None:
     pilot = running(c.account.hot.profile)
-    if pilot is None or c.today < pilot.start + c.p["days"] or not _large(c):
+    if not c.midnight or pilot is None or c.today < pilot.start + c.p["days"]:
         return None
-    return Finding("info") if _milestones(c) < c.p["milestones"] else None
+    return Finding("info") if _too_large(c) else None
 
 
 def _clears(c: Context) -> str | None:
     profile = c.account.hot.profile
     if running(profile) is None:
         return how_it_ended(profile)
-    return None if _large(c) and _milestones(c) < c.p["milestones"] else "recovered"
+    return None if _too_large(c) else "recovered"
 
 
 def _due(c: Context) -> int:
     pilot = running(c.account.hot.profile)
-    return 0 if c.episode is not None or pilot is None else (pilot.start + c.p["days"]) * DAY_US
+    if c.episode is not None or pilot is None or not _too_large(c):
+        return 0
+    return int(max(pilot.start + c.p["days"], c.today + 1) * DAY_US)
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -76,10 +82,12 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "The stage is pilot, 14 days have passed since its start, it has at least 50 seats or 10 contacts, and fewer than 3 "
-        "milestones are planned or done. Clears with the third, when it is smaller, or when the stage is another."
+        "milestones are planned or done. Raised at midnights. Clears with the third, when it is smaller, or when the stage is "
+        "another."
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 4",
     reads=Fact.PROFILE | Fact.CONTACTS | Fact.MILESTONES,
+    where=is_pilot,
     inputs=("account.updated", "account.contact_changed", "account.milestone_planned", "account.milestone_done"),
     needs=("profile.stage",),
     action=Action(

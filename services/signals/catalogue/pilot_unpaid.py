@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.apply import SEEN
-from services.signals.core.days import DAY_US
-from services.signals.core.pilot import Pilot, how_it_ended, running
+from services.signals.core.days import DAY_US, day_of
+from services.signals.core.pilot import Pilot, how_it_ended, is_pilot, running
 
 PAYMENTS = sum(1 << SEEN.index(name) for name in ("invoice.paid", "invoice.partly_paid"))
 
@@ -14,9 +14,14 @@ def _paid(c: Context, pilot: Pilot) -> bool:
     return pilot.paid or bool(c.account.hot.seen & PAYMENTS)
 
 
+def _late_from(c: Context, pilot: Pilot) -> int:
+    """The day from which it should be paid: what was paid before the first event came, nobody knows."""
+    return int(max(pilot.start, day_of(c.account.hot.first_event)) + c.p["days"])
+
+
 def _raises(c: Context) -> Finding | None:
     pilot = running(c.account.hot.profile)
-    if pilot is None or c.today < pilot.start + c.p["days"] or _paid(c, pilot):
+    if not c.midnight or pilot is None or c.today < _late_from(c, pilot) or _paid(c, pilot):
         return None
     return Finding("warning")
 
@@ -31,7 +36,9 @@ def _clears(c: Context) -> str | None:
 
 def _due(c: Context) -> int:
     pilot = running(c.account.hot.profile)
-    return 0 if c.episode is not None or pilot is None or _paid(c, pilot) else (pilot.start + c.p["days"]) * DAY_US
+    if c.episode is not None or pilot is None or _paid(c, pilot):
+        return 0
+    return max(_late_from(c, pilot), c.today + 1) * DAY_US
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -55,12 +62,14 @@ SIGNAL = Signal(
     severity="warning",
     pages=False,
     meaning=(
-        "The stage is pilot, 30 days have passed since its start, the profile does not say that it is paid, and no payment of "
-        "any invoice was ever seen. Clears when one of them is there, or when the stage is another. A pilot starts with its "
-        "stated start, or else with the contract, or else when its stage was said."
+        "The stage is pilot, 30 days have passed since its start and since the first event of the account, the profile does "
+        "not say that it is paid, and no payment of any invoice was ever seen. Raised at midnights. Clears when one of them "
+        "is there, or when the stage is another. A pilot starts with its stated start, or else with the contract, or else "
+        "when its stage was said."
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 1",
     reads=Fact.PROFILE | Fact.INVOICES,
+    where=is_pilot,
     inputs=("account.updated", "invoice.paid", "invoice.partly_paid"),
     needs=("profile.stage",),
     action=Action(
@@ -106,6 +115,12 @@ CASES = [
         events=[_pilot(), _ISSUED, _payment("2026-01-30T23:59:59Z")],
         until="2026-04-30",
         expect=[],
+    ),
+    Case(
+        name="a pilot of before the first event: 30 days after that",
+        events=[("2026-02-10T08:00:00Z", *_pilot()[1:])],
+        until="2026-03-12",
+        expect=[("2026-03-12T00:00:00Z", "raised", "warning")],
     ),
     Case(
         name="the profile says that it is paid",

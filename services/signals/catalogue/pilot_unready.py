@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 
 PARTS = ("budget", "owner", "process", "kpi")
 
@@ -65,6 +65,7 @@ SIGNAL = Signal(
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 7",
     reads=Fact.PROFILE,
+    where=is_pilot,
     inputs=("account.updated",),
     needs=("profile.stage",),
     action=Action(

@@ -17,7 +17,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US, midnight
-from services.signals.core.pilot import how_it_ended, running
+from services.signals.core.pilot import how_it_ended, is_pilot, running
 from services.signals.core.touches import KEPT_TOUCHES
 from services.signals.core.windows import CORE
 
@@ -102,6 +102,7 @@ SIGNAL = Signal(
     ),
     source="Seven reasons customers leave after a pilot (P. Shin), 5",
     reads=Fact.PROFILE | Fact.TOUCH | Fact.LATE_USAGE,
+    where=is_pilot,
     inputs=("touchpoint.held", "usage.feature_used", "account.updated"),
     needs=("profile.stage", "touchpoint.held"),
     warming_days=28,
