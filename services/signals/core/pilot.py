@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from services.signals.core.contract import Profile
 from services.signals.core.days import day_of, day_of_iso
+from services.signals.core.state import Account
 
 STAGE = "pilot"
 LIVE = "live"
@@ -35,6 +36,11 @@ def running(profile: Profile) -> Pilot | None:
     if start < 0:
         start = day_of(profile.set_at.get("stage", 0))
     return Pilot(start, day_of_iso(said.get("end")), said.get("paid") is True, said.get("readiness") or {})
+
+
+def is_pilot(account: Account) -> bool:
+    """Whether the account's stage is pilot: of others no pilot signal can hold."""
+    return account.hot.profile.fields.get("stage") == STAGE
 
 
 def how_it_ended(profile: Profile) -> str:
