@@ -558,7 +558,7 @@ def _money(
 
 def _renewals(locked: list[cells.Locked], ended: list[cells.Ended]) -> list[dict[str, Any]]:
     found = []
-    for currency in sorted({cell.currency for cell in (*locked, *ended)}):
+    for currency in sorted({*(cell.currency for cell in locked), *(cell.currency for cell in ended)}):
         mine = [cell for cell in locked if cell.currency == currency]
         by_state = {cell.state: cell for cell in ended if cell.currency == currency}
         expected = Expected(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.signals.recorder.revenue import Fact, Mark, Revenue, derive, mark_of
+from services.signals.recorder.revenue import Fact, Mark, Revenue, derive, mark_of, repeats
 
 D = Decimal
 
@@ -191,6 +191,50 @@ def test_dates_that_no_contract_has_are_unknown() -> None:
     found = derive([signed(renewal_date="9999-12-31"), fact(at("2025-02-01"), "renewed")])
     assert found.spans[0].renewal_date is None
     assert found.terms[0].due == dt.date(2025, 2, 1)
+
+
+PROFILES = (
+    {"mrr": "1000.00"},
+    {"mrr": "1000", "currency": "EUR", "csm": None, "size": None},
+    {"contract_start": "2025-01-01", "contract_end": "2026-01-01", "renewal_date": "2026-01-01"},
+    {"seats": 500},
+    {"csm": "Ana"},
+    {"mrr": "999"},
+    {"mrr": None},
+    {"currency": "USD"},
+    {"currency": None},
+    {"renewal_date": "2026-02-01"},
+    {"contract_end": "2026-02-01"},
+    {"contract_start": "2024-01-01"},
+    {"size": 12},
+    {"tier": None},
+)
+
+
+@pytest.mark.parametrize("said", PROFILES, ids=str)
+@pytest.mark.parametrize("day", ["2025-01-01", "2025-06-01", "2025-11-01"])
+def test_only_what_changes_nothing_is_a_repeat(said: dict[str, Any], day: str) -> None:
+    history = [
+        signed(),
+        fact(at("2025-01-02"), "updated", size=None),
+        subscription("2025-02-01", "400", name="part"),
+        fact(at("2025-06-01", 8), "updated", plan="pro"),
+        fact(at("2025-08-01"), "updated", seats=9),
+    ]
+    known = derive(history)
+    more = fact(at(day), "updated", **said)
+    after = derive(sorted([*history, more], key=lambda entry: entry.time))
+    if repeats(known.spans[-1], more):
+        assert after == known
+    assert repeats(known.spans[-1], more) == (said in PROFILES[:4] and day != "2025-01-01")
+
+
+def test_events_that_are_no_profile_and_profiles_of_who_left_are_no_repeats() -> None:
+    known = derive([signed()])
+    assert not repeats(known.spans[-1], fact(at("2025-05-01"), "renewed"))
+    assert not repeats(known.spans[-1], subscription("2025-05-01", "1000"))
+    gone = derive([signed(), fact(at("2025-05-01"), "churned", reason="no ROI")])
+    assert not repeats(gone.spans[-1], fact(at("2025-06-01"), "updated", csm=None))
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,13 @@ async def _portfolio(
     connection: AsyncConnection, asked: Asked, wanted: PortfolioFilter, as_of: dt.datetime
 ) -> dict[str, Any]:
     found = await queries.sections(connection, asked)
-    triggered = await reports.triggered(connection, asked) if "signals" in wanted.include else None
+    sheet_of = asked.where.get("csm")
+    counted = await reports.triggered(connection, asked) if sheet_of or "signals" in wanted.include else []
+    triggered = counted if "signals" in wanted.include else None
     by_group: dict[str | None, answers.SignalCount] = {}
     if triggered is not None and asked.group_by is not None:
-        counted = await reports.triggered_by_group(connection, asked)
-        by_group = {entry.group: answers.signal_count([entry]) for entry in counted}
+        grouped = await reports.triggered_by_group(connection, asked)
+        by_group = {entry.group: answers.signal_count([entry]) for entry in grouped}
     total = None if triggered is None else answers.signal_count(triggered)
     nothing = None if triggered is None else answers.signal_count([])
     return {
@@ -62,20 +64,21 @@ async def _portfolio(
         "time_to_value": answers.value_trend(found.value),
         "load": answers.carried(found.carried, wanted.accounts_per_csm),
         "signals": None if triggered is None else answers.signals(triggered),
-        "sheet": await _sheet(connection, asked) if "csm" in asked.where else None,
+        "sheet": await _sheet(connection, asked, sheet_of, counted) if sheet_of else None,
         "reports": await _reports(connection, asked, found) if "reports" in wanted.include else None,
     }
 
 
-async def _sheet(connection: AsyncConnection, asked: Asked) -> dict[str, Any]:
-    found = await reports.triggered(connection, asked)
+async def _sheet(
+    connection: AsyncConnection, asked: Asked, csm: str, counted: list[reports.Triggered]
+) -> dict[str, Any]:
     return answers.manager_sheet(
-        asked.where["csm"],
+        csm,
         await reports.means(connection, asked),
         await reports.renewals_at_risk(connection, asked),
         await reports.upsell(connection, asked),
         await reports.advocacy(connection, asked),
-        sum(entry.triggered for entry in found if entry.kind == "opportunity"),
+        sum(entry.triggered for entry in counted if entry.kind == "opportunity"),
     )
 
 

@@ -11,14 +11,17 @@ from msgspec import structs
 from schemas.db.tables import CONTRACT_TYPES
 from schemas.health import Health
 from services.signals.recorder.fold import Events
+from services.signals.recorder.records import TimelineRow
 from services.signals.recorder.revenue import (
     DECODERS,
     MARKED,
     Fact,
     Mark,
     Revenue,
+    Span,
     derive,
     marks_of,
+    repeats,
 )
 
 # Of accounts that were recorded before these facts were: so many with each batch.
@@ -34,6 +37,8 @@ SELECT account_id, time, type, data::text FROM timeline
 WHERE account_id = ANY($1) AND {CONTRACT_TYPES}
 ORDER BY account_id, time, appended_at, entry
 """
+
+LAST_SPANS = "SELECT * FROM account_spans WHERE account_id = ANY($1) AND until IS NULL"
 
 READ_MARKED = """
 SELECT account_id, type, entry, time, data::text FROM timeline WHERE account_id = ANY($1) AND type = ANY($2)
@@ -98,9 +103,23 @@ async def write_facts(connection: Any, batch: Events) -> None:
         await connection.execute("DELETE FROM account_marks WHERE account_id = ANY($1)", list(anew))
         found = await connection.fetch(READ_MARKED, list(anew), list(MARKED))
         await _write_marks(connection, (tuple(row) for row in found))
-    changed = anew | {row.account_id for row in entries if row.type in DECODERS}
+    changed = anew | await _changed(connection, [row for row in entries if row.type in DECODERS])
     if changed:
         await _write_revenue(connection, sorted(changed))
+
+
+async def _changed(connection: Any, rows: list[TimelineRow]) -> set[str]:
+    """Accounts of which these rows say anything new."""
+    if not rows:
+        return set()
+    accounts = {row.account_id for row in rows}
+    found = await connection.fetch(LAST_SPANS, list(accounts))
+    last = {row["account_id"]: Span(**{name: row[name] for name in Span.__struct_fields__}) for row in found}
+    return {
+        row.account_id
+        for row in rows
+        if row.account_id not in last or not repeats(last[row.account_id], Fact(row.time, row.type, row.data))
+    }
 
 
 async def _write_revenue(connection: Any, accounts: list[str]) -> None:

@@ -121,6 +121,29 @@ def derive(facts: Sequence[Fact]) -> Revenue:
     return account.end()
 
 
+def repeats(last: Span, fact: Fact) -> bool:
+    """Whether a fact says what is known already: no span, movement or term would be another with it.
+
+    `last` is the account's last span. Systems send whole profiles again and again; this tells without the history. False
+    where that is not certain.
+    """
+    data = DECODERS[fact.type].decode(fact.data)
+    if not isinstance(data, AccountUpdated) or fact.time < last.since or last.churned:
+        return False
+    return (
+        all(getattr(data, name) is UNSET or _profile(data, name) == getattr(last, name) for name in PROFILE)
+        and (data.currency is UNSET or (data.currency or NO_CURRENCY) == last.currency)
+        and (data.mrr is UNSET or _money(data.mrr) == last.mrr)
+        and (data.contract_start is UNSET or _known(data.contract_start) in (None, last.signed))
+        and all(date is UNSET or _known(date) == last.renewal_date for date in (data.renewal_date, data.contract_end))
+    )
+
+
+def _profile(data: AccountUpdated, name: str) -> str | None:
+    value = getattr(data, name)
+    return None if value is None else key_text(str(value))
+
+
 class _Account:
     """One account, fact by fact."""
 
@@ -193,9 +216,8 @@ class _Account:
 
     def _updated(self, time: dt.datetime, data: AccountUpdated) -> None:
         for name in PROFILE:
-            value = getattr(data, name)
-            if value is not UNSET:
-                self.profile[name] = None if value is None else key_text(str(value))
+            if getattr(data, name) is not UNSET:
+                self.profile[name] = _profile(data, name)
         # After the first term a start is that of a later contract: the customer signed when it first did.
         if not self.told.terms and (start := _known(data.contract_start)) is not None:
             self.signed = start
