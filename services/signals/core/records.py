@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import insort
+from typing import Final
+
 from msgspec import Struct
 
+from services.signals.core.days import NEVER
 from services.signals.core.episodes import Episode, Past
+
+MAX_STEPS: Final = 10
 
 
 class User(Struct, array_like=True):
@@ -34,8 +40,8 @@ class User(Struct, array_like=True):
 class Ticket(Struct, array_like=True):
     """A ticket. `critical_since` is when it last became P1 or P2, -1 while it is neither.
 
-    `solved_at` is when it was first resolved or closed since it was last open, -1 before; `escalated_at` the latest
-    escalation. Where no time set a field, its `_at` is -1.
+    `ends` are the times of its resolves and closes, `reopened` those at which it came back, the last `MAX_STEPS` of each;
+    `escalated_at` is the latest escalation. Where no time set a field, its `_at` is -1.
     """
 
     opened_at: int
@@ -49,10 +55,34 @@ class Ticket(Struct, array_like=True):
     category: str | None = None
     topic_at: int = -1
     category_at: int = -1
-    solved_at: int = -1
-    reopened_at: int = -1
+    ends: list[int] = []
+    reopened: list[int] = []
     escalated_at: int = -1
     escalated_event: str = ""
+
+    def end(self, at: int) -> None:
+        """Note a resolve or close."""
+        insort(self.ends, at)
+        del self.ends[:-MAX_STEPS]
+
+    def reopen(self, at: int) -> None:
+        """Note that it came back."""
+        insort(self.reopened, at)
+        del self.reopened[:-MAX_STEPS]
+
+    def solved(self) -> list[int]:
+        """When it was solved each time: the first resolve or close since it was opened, or reopened."""
+        starts = [self.opened_at, *self.reopened]
+        firsts = (
+            next((at for at in self.ends if start <= at < until), -1)
+            for start, until in zip(starts, [*self.reopened, NEVER], strict=True)
+        )
+        return [at for at in firsts if at >= 0] or ([] if self.is_open else [self.state_at])
+
+    @property
+    def solved_at(self) -> int:
+        """When it was solved last; it may be open again. -1 for never."""
+        return max(self.solved(), default=-1)
 
 
 class Invoice(Struct, array_like=True):

@@ -21,7 +21,6 @@ RATED_DAYS: Final = 90
 REOPENED_DAYS: Final = 30
 MAX_REQUESTS: Final = 400
 MAX_SOLVED: Final = 200
-MAX_ENDS: Final = 5
 MAX_REOPENED: Final = 100
 MAX_RATED: Final = 100
 LOAD: Final = {"P1": 8, "P2": 4, "P3": 2, "P4": 1}
@@ -102,14 +101,12 @@ class Support(Struct, array_like=True):
 
     def end(self, ticket_id: str, ticket: Ticket, clock: int) -> int:
         """Note whether a ticket is open, and when it ended. How many were dropped although they are inside retention."""
-        known = self.solved.get(ticket_id)
-        ends = [] if known is None else [at for at in known.ends if at <= ticket.reopened_at]
-        if not ticket.is_open:
-            ends.append(ticket.solved_at)
+        ends = ticket.solved()
         since = clock - SOLVED_DAYS * DAY_US
-        kept = {name: entry for name, entry in self.solved.items() if entry.at > since and name != ticket_id}
+        kept = {name: entry for name, entry in self.solved.items() if entry.at > since}
+        kept.pop(ticket_id, None)
         if ends:
-            kept[ticket_id] = Solved(ticket.opened_at, ends[-MAX_ENDS:], ticket.topic, not ticket.is_open)
+            kept[ticket_id] = Solved(ticket.opened_at, ends, ticket.topic, not ticket.is_open)
         over = len(kept) - MAX_SOLVED
         for name in sorted(kept, key=lambda name: (kept[name].at, name))[: max(0, over)]:
             del kept[name]

@@ -75,12 +75,9 @@ def ticket_ended(account: Account, event: Event, at: int, records: Records) -> i
     if ticket is None:
         account.hot.unknown_entities += 1
         return 0
+    ticket.end(at)
     if at >= ticket.state_at:
-        if ticket.is_open or ticket.solved_at < 0:
-            ticket.solved_at = at
         ticket.is_open, ticket.state_at = False, at
-    elif not ticket.is_open and max(ticket.reopened_at, ticket.opened_at) <= at < ticket.solved_at:
-        ticket.solved_at = at
     _keep_ticket(account, data.ticket_id, ticket)
     account.hot.over_cap += account.change_dossier().support.end(data.ticket_id, ticket, account.hot.clock)
     return Fact.TICKETS
@@ -93,11 +90,9 @@ def ticket_reopened(account: Account, event: Event, at: int, records: Records) -
     if ticket is None:
         account.hot.unknown_entities += 1
         return 0
-    ticket.reopened_at = max(ticket.reopened_at, at)
+    ticket.reopen(at)
     if at >= ticket.state_at:
         ticket.is_open, ticket.state_at = True, at
-    elif at >= ticket.solved_at >= 0:
-        ticket.solved_at = ticket.state_at
     support = account.change_dossier().support
     account.hot.over_cap += support.reopen(Reopened(at, data.ticket_id, event.id), account.hot.clock)
     account.hot.over_cap += support.end(data.ticket_id, ticket, account.hot.clock)
