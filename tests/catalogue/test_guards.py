@@ -35,9 +35,9 @@ def profile(account: str, **fields: Any) -> bytes:
 
 
 def told(lines: Iterable[bytes], days: int) -> list[Said]:
-    """What was raised, escalated and cleared up to the end of day number `days`."""
+    """Which risks were raised, escalated and cleared up to the end of day number `days`."""
     until = (DAY_0 + dt.timedelta(days=days)).date()
-    return [said(change) for change in run(lines, until=until, run_start_us=RUN_START)]
+    return [said(change) for change in run(lines, until=until, run_start_us=RUN_START) if change.data.kind == "risk"]
 
 
 def said(change: Transition) -> Said:

@@ -20,6 +20,7 @@ from schemas.events.control import Tick
 from schemas.health import Health
 from services.common.recording import FUTURE_US, Line, Midnight, steps
 from services.demo import portfolio, story
+from services.signals.backtest.broadcasts import with_broadcasts
 from services.signals.backtest.run import Backtest, MemoryStore
 from services.signals.catalogue import load
 from services.signals.core.partition import PartitionEngine
@@ -44,7 +45,7 @@ def records(lines: list[bytes]) -> Iterator[Record]:
     """(topic, offset, key, value, event) in merged order, ticks on every topic."""
     offsets = [0] * len(INPUT_TOPICS)
     decoded = (Line(raw, decode_any(raw)) for raw in lines)
-    for _, what in steps(decoded, run_start_us=RUN_START):
+    for _, what in with_broadcasts(steps(decoded, run_start_us=RUN_START), run_start_us=RUN_START):
         if isinstance(what, Midnight):
             now = dt.datetime.fromtimestamp(what.now_us // 1_000_000, dt.UTC)
             for topic in range(len(INPUT_TOPICS)):

@@ -30,7 +30,8 @@ def _raises(c: Context) -> Finding | None:
     measure = _measure(c)
     if measure is None or not _fallen(measure, c.p["raise_at"], c.p["day_raise_at"]):
         return None
-    return Finding("warning", frozen={"fallen_on": c.today - 1, **_worst(measure)})
+    lasting = _fallen(measure, c.p["raise_at"], -1)
+    return Finding("warning", frozen={"fallen_on": c.today - 1, "lasting": lasting, **_worst(measure)})
 
 
 def _worst(measure: Measure) -> dict[str, object]:
@@ -43,9 +44,11 @@ def _worst(measure: Measure) -> dict[str, object]:
 def _observe(c: Context) -> None:
     measure = _measure(c)
     if measure is not None:
-        c.open.frozen.update(_worst(measure))
-        if _fallen(measure, c.p["clear_at"], c.p["day_clear_at"]):
-            c.open.frozen["fallen_on"] = c.today - 1
+        fell = c.open.frozen
+        fell.update(_worst(measure))
+        fell["lasting"] = _fallen(measure, c.p["clear_at" if fell["lasting"] else "raise_at"], -1)
+        if fell["lasting"] or _fallen(measure, -1, c.p["day_clear_at"]):
+            fell["fallen_on"] = c.today - 1
 
 
 def _clears(c: Context) -> str | None:

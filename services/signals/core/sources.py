@@ -23,11 +23,18 @@ MIN_HOURS: Final = 2 * WEEK
 """How long a source must have been known."""
 MIN_DAYS: Final = 10
 """On how many of the last 28 days it must have sent something: sparser ones have no cadence to speak of."""
+MIN_BUSY: Final = 40
+"""In how many hours of the last 28 days."""
+SPARSE: Final = 200
+"""Fewer busy hours than these in 28 days have no firm rhythm: all gaps count, whenever they began."""
 MIN_ACCOUNTS: Final = 10
 """How many accounts it must have fed in the last 28 days."""
 MARGIN: Final = 30
 """Hours past the usual gap, at least."""
 SHORT_GAP: Final = 6
+BEFORE: Final = 6
+AFTER: Final = 12
+"""Hours around an hour of the week in which a gap that began counts as one of that hour."""
 ACCOUNT_DAYS: Final = 28
 MAX_FEEDS: Final = 256
 """Sources and topics that are watched; further ones are not."""
@@ -87,29 +94,39 @@ class Feed(Struct):
             hour - self.first < MIN_HOURS
             or len(self.accounts) < MIN_ACCOUNTS
             or not known
+            or len(recent) < MIN_BUSY
             or len({one // 24 for one in recent}) < MIN_DAYS
         ):
             return NEVER
         if hour // 24 != self.margin_day:
             self.margin, self.margin_day = self._margin(), hour // 24
-        return (self._usual(hour, range(-WEEKS, 0)) + self.margin) * HOUR_US
+        usual = self._usual(hour, range(-WEEKS, 0)) + self.margin
+        if len(recent) < SPARSE:
+            usual = max(usual, sorted(after - before for before, after in pairwise(recent))[-2] * 3 // 2)
+        return usual * HOUR_US
 
     def _usual(self, hour: int, weeks: range) -> int:
-        """How long it usually is from this hour of the week to the next arrival, in hours, told by other weeks.
+        """How long it usually is from about this hour of the week to the next arrival, in hours, told by other weeks.
 
-        The longest but one, where there are three: one week may have had a holiday, or an outage.
+        In each the longest gap that began near it; of these the longest but one, where there are three: one week may
+        have had a holiday, or an outage.
         """
         hours, gaps = self.hours, []
         earliest, latest = max(self.first, hours[0]), hours[-1]
         for week in weeks:
             start = hour + week * WEEK
             if week and earliest <= start < latest:
-                gaps.append(hours[bisect_right(hours, start)] - start)
+                place = bisect_right(hours, start)
+                longest = hours[place] - start
+                for near in range(bisect_left(hours, start - BEFORE), bisect_right(hours, start + AFTER)):
+                    if near + 1 < len(hours):
+                        longest = max(longest, hours[near + 1] - hours[near])
+                gaps.append(longest)
         gaps.sort()
         return gaps[-2] if len(gaps) > 2 else gaps[-1] if gaps else WEEK
 
     def _margin(self) -> int:
-        """Twice what gaps of the last weeks exceeded the usual by, the worst but one; a day and a night at least."""
+        """Three times what gaps of the last weeks exceeded the usual by, the worst but one; and a day and a night."""
         hours = self.hours
         excess = [0, 0]
         for before, after in pairwise(hours):
@@ -117,7 +134,7 @@ class Feed(Struct):
                 other = range(-WEEKS, WEEKS + 1)
                 excess.append(after - before - self._usual(before, other))
         excess.sort()
-        return max(MARGIN, 2 * excess[-2])
+        return max(MARGIN, 3 * excess[-2])
 
 
 class SourceWatch:
