@@ -13,6 +13,7 @@ from services.signals.catalogue.definition import (
     evidence,
     times,
 )
+from services.signals.catalogue.support_same_topic import beside
 from services.signals.core.days import DAY_US
 from services.signals.core.support import load, next_crossing
 
@@ -79,9 +80,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         ),
         evidence("support_load", current, "points", baseline=round(norm, 2), threshold=c.p["load_min"], window=window),
     ]
-    usage = c.account.windows
-    trend = evidence("usage_28d", usage.last_28(0), "uses", baseline=usage.previous_28(0), days=(c.today - 27, c.today))
-    return sentence, [*proofs, trend]
+    return sentence, [*proofs, *beside(c, (known for _, known in c.dossier.support.within(c.now, WINDOW)))]
 
 
 SIGNAL = Signal(

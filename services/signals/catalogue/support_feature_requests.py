@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.catalogue.support_same_topic import beside
 from services.signals.core.days import DAY_US
 from services.signals.core.support import next_crossing
 
@@ -57,9 +58,8 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         window=(c.now - WINDOW * DAY_US, c.now),
         event_ids=[event_id for _, event_id in found[:20]],
     )
-    usage = c.account.windows
-    trend = evidence("usage_28d", usage.last_28(0), "uses", baseline=usage.previous_28(0), days=(c.today - 27, c.today))
-    return sentence, [proof, trend]
+    asked = (known for _, known in c.dossier.support.within(c.now, WINDOW) if known.category in CATEGORIES)
+    return sentence, [proof, *beside(c, asked)]
 
 
 SIGNAL = Signal(

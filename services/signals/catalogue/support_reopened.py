@@ -16,6 +16,7 @@ from services.signals.catalogue.definition import (
     evidence,
     times,
 )
+from services.signals.catalogue.support_same_topic import beside
 from services.signals.core.days import DAY_US
 from services.signals.core.support import REOPENED_DAYS, SOLVED_DAYS, Reopened
 
@@ -60,9 +61,9 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         window=(c.now - days * DAY_US, c.now),
         event_ids=[known.event_id for known in found[:20]],
     )
-    usage = c.account.windows
-    trend = evidence("usage_28d", usage.last_28(0), "uses", baseline=usage.previous_28(0), days=(c.today - 27, c.today))
-    return sentence, [proof, trend]
+    requests = c.dossier.support.requests
+    tickets = (requests[name] for name in dict.fromkeys(known.ticket_id for known in found) if name in requests)
+    return sentence, [proof, *beside(c, tickets)]
 
 
 def _refuses(p: Mapping[str, Any]) -> str:

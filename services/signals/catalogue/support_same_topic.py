@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US
-from services.signals.core.support import KEPT_DAYS
+from services.signals.core.support import KEPT_DAYS, Request
+
+
+def beside(c: Context, tickets: Iterable[Request]) -> list[Evidence]:
+    """What a count of tickets never stands without: their priorities, their categories, and the trend of usage."""
+    counted = list(tickets)
+    priorities = Counter(known.priority for known in counted)
+    categories = Counter(known.category or "none" for known in counted)
+    usage = c.account.windows
+    return [
+        evidence("priorities", _listed(priorities), "tickets"),
+        evidence("categories", _listed(categories), "tickets"),
+        evidence("usage_28d", usage.last_28(0), "uses", baseline=usage.previous_28(0), days=(c.today - 27, c.today)),
+    ]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 def _inside(c: Context) -> list[tuple[int, str]]:
@@ -56,9 +73,8 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         window=(c.now - days * DAY_US, c.now),
         event_ids=[event_id for _, event_id in inside[:20]],
     )
-    usage = c.account.windows
-    trend = evidence("usage_28d", usage.last_28(0), "uses", baseline=usage.previous_28(0), days=(c.today - 27, c.today))
-    return sentence, [proof, trend]
+    tickets = [known for _, known in c.dossier.support.within(c.now, days) if known.topic == c.subject]
+    return sentence, [proof, *beside(c, tickets)]
 
 
 def _refuses(p: Mapping[str, Any]) -> str:
