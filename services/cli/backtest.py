@@ -11,17 +11,15 @@ from pathlib import Path
 
 import click
 
+from services.cli.catalogue import loaded, operators_file
 from services.common import recording
 from services.signals.backtest.run import Backtest
-from services.signals.catalogue import load
 from services.signals.core.transitions import encode
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--catalogue", "overrides", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="overrides (YAML)"
-)
+@operators_file
 @click.option("--signals", default="", help="print only these signals, separated by commas; all are still judged")
 @click.option("--until", type=click.DateTime(formats=["%Y-%m-%d"]), help="end with the midnight that ends this day")
 @click.option(
@@ -30,16 +28,13 @@ from services.signals.core.transitions import encode
     help="also write transitions.ndjson and summary.json there",
 )
 def backtest(
-    files: tuple[Path, ...], overrides: Path | None, signals: str, until: dt.datetime | None, out: Path | None
+    files: tuple[Path, ...], file: Path | None, signals: str, until: dt.datetime | None, out: Path | None
 ) -> None:
     """Print the signal transitions that FILES (NDJSON, gzip or not) give, in order of time, as the topics would carry them.
 
     Several files are merged by time. Refused lines are counted on stderr and stop nothing.
     """
-    try:
-        catalogue = load(overrides)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    catalogue = loaded(file)
     wanted = {name.strip() for name in signals.split(",") if name.strip()}
     unknown = sorted(wanted - set(catalogue.by_id))
     if unknown:

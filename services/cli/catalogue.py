@@ -20,7 +20,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHOWN_ACCOUNTS = 10
 SAY_EVERY_S = 5.0
 
-operators_file = click.option("--catalogue", "file", type=FILE, help="with this operators' file (YAML) laid over it")
+operators_file = click.option(
+    "--catalogue",
+    "file",
+    type=FILE,
+    envvar="EBBTIDE_CATALOGUE_FILE",
+    help="with this operators' file (YAML) laid over it; EBBTIDE_CATALOGUE_FILE unless given",
+)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 
