@@ -193,9 +193,14 @@ async def account(connection: AsyncConnection, account_id: str) -> AccountRecord
     return None if row is None else _account(row)
 
 
+def among(values: Sequence[str]) -> ColumnElement[Any]:
+    """`column == among(values)`: one of these, as one parameter, so that the statement is the same for any number."""
+    return any_(cast(literal(list(values), ARRAY(SqlText)), ARRAY(SqlText)))
+
+
 async def accounts_by_id(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, AccountRecord]:
     """These accounts, without those that are not recorded."""
-    rows = await connection.execute(_accounts().where(Account.account_id.in_(account_ids)))
+    rows = await connection.execute(_accounts().where(Account.account_id == among(account_ids)))
     return {row.account_id: _account(row) for row in rows}
 
 
@@ -261,7 +266,7 @@ async def newest_events(connection: AsyncConnection, account_id: str, types: Seq
     """The newest events of these types, newest first: time, type, data (JSON text)."""
     statement = (
         select(TimelineEntry.time, TimelineEntry.type, cast(TimelineEntry.data, SqlText).label("data"))
-        .where(TimelineEntry.account_id == account_id, TimelineEntry.type.in_(types))
+        .where(TimelineEntry.account_id == account_id, TimelineEntry.type == among(types))
         .order_by(TimelineEntry.time.desc(), TimelineEntry.entry.desc())
         .limit(most)
     )
@@ -298,6 +303,19 @@ def _signals() -> Query:
 
 def _signal(row: Found) -> SignalRecord:
     return SignalRecord(row, _last(row.body).data, None if row.known_account is None else row)
+
+
+def _signals_alone() -> Query:
+    """What signals say, where their accounts are read apart."""
+    shown = (Episode.signal, Episode.kind, Episode.severity, Episode.scope, Episode.user, Episode.opened_at)
+    return select(Episode.episode_id, Episode.account_id, *shown, cast(Transition.body, SqlText).label("body")).join(
+        Transition,
+        and_(Transition.episode_id == Episode.episode_id, Transition.ordinal == Episode.last_ordinal),
+    )
+
+
+def _signal_alone(row: Found) -> SignalRecord:
+    return SignalRecord(row, _last(row.body).data, None)
 
 
 def _between(
@@ -372,23 +390,23 @@ async def ranked_signals(
     )
     ranked = (
         select(QueueEntry.episode_id, QueueEntry.rank, place.label("place"))
-        .where(QueueEntry.account_id.in_(account_ids))
+        .where(QueueEntry.account_id == among(account_ids))
         .subquery()
     )
     statement = (
-        _signals()
+        _signals_alone()
         .add_columns(ranked.c.rank)
         .join(ranked, ranked.c.episode_id == Episode.episode_id)
         .where(ranked.c.place <= most)
         .order_by(ranked.c.rank.desc(), Episode.episode_id.desc())
     )
-    return [(_signal(row), row.rank) for row in await connection.execute(statement)]
+    return [(_signal_alone(row), row.rank) for row in await connection.execute(statement)]
 
 
 async def signals_by_id(connection: AsyncConnection, episode_ids: Sequence[str]) -> dict[str, SignalRecord]:
     """These episodes, by their ids."""
-    rows = await connection.execute(_signals().where(Episode.episode_id.in_(episode_ids)))
-    return {row.episode_id: _signal(row) for row in rows}
+    rows = await connection.execute(_signals_alone().where(Episode.episode_id == among(episode_ids)))
+    return {row.episode_id: _signal_alone(row) for row in rows}
 
 
 async def transitions(connection: AsyncConnection, episode_id: str) -> list[str]:

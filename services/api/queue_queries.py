@@ -21,6 +21,7 @@ from schemas.db.tables import KEY_CHARACTERS, Account, HealthDay, QueueEntry, Re
 from schemas.priority import Judged
 from services.api import cursors
 from services.api.parameters import RenewalWindow
+from services.api.queries import among
 from services.common.problems import FieldError, bad_parameter
 
 FIRST_IN_PAGES: Final = ("rank", "account_id", "episode_id")
@@ -120,7 +121,7 @@ def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[boo
     if len(wanted.signals) == 1:
         found.append(entry.signal == wanted.signals[0])
     elif wanted.signals:
-        found.append(entry.signal.in_(wanted.signals))
+        found.append(entry.signal == among(wanted.signals))
     if wanted.kind is not None:
         found.append(entry.kind == wanted.kind)
     if wanted.severity is not None:
@@ -157,7 +158,7 @@ async def open_at(connection: AsyncConnection, account_ids: Sequence[str]) -> di
         account_id: Open([], {"critical": 0, "warning": 0, "info": 0, "opportunity": 0}) for account_id in account_ids
     }
     columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal)
-    statement = select(*columns, func.count()).where(QueueEntry.account_id.in_(account_ids)).group_by(*columns)
+    statement = select(*columns, func.count()).where(QueueEntry.account_id == among(account_ids)).group_by(*columns)
     for account_id, kind, severity, signal, count in await connection.execute(statement):
         at = found[account_id]
         at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope="account"))

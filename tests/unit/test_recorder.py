@@ -276,9 +276,8 @@ def test_a_standing_is_judged_on_the_day_of_the_record() -> None:
         renewal=dt.date(2026, 6, 30),
         cohort=dt.date(2025, 10, 1),
         score=61.5,
-        known=True,
-        untried="maps",
+        untried=["maps"],
     )
     assert standing(DAY_0 + 60 * 24 * HOUR, inputs_seen=["account.updated"]).weight == Decimal("5.00")
-    assert standing(DAY_0).known is False
+    assert standing(DAY_0).untried is None
     assert standing(DAY_0, churned=True).cohort is None

@@ -21,8 +21,12 @@ FORGET_ACCOUNTS: Final = (
     "DELETE FROM health_days WHERE account_id = ANY($1)",
 )
 
+HELD_STANDINGS = """
+SELECT account_id, weight, precedence, renewal, cohort, score, untried FROM standings WHERE account_id = ANY($1)
+"""
+
 WRITE_STANDINGS = """
-INSERT INTO standings AS s (account_id, weight, precedence, renewal, cohort, score, untried)
+INSERT INTO standings (account_id, weight, precedence, renewal, cohort, score, untried)
 SELECT account_id, weight, precedence, renewal, cohort, score,
   CASE WHEN known THEN coalesce(string_to_array(untried, chr(31)), '{}') END
 FROM unnest($1::text[], $2::numeric[], $3::smallint[], $4::date[], $5::date[], $6::float8[], $7::bool[], $8::text[])
@@ -30,8 +34,6 @@ FROM unnest($1::text[], $2::numeric[], $3::smallint[], $4::date[], $5::date[], $
 ON CONFLICT (account_id) DO UPDATE SET
   weight = excluded.weight, precedence = excluded.precedence, renewal = excluded.renewal, cohort = excluded.cohort,
   score = excluded.score, untried = excluded.untried
-WHERE (s.weight, s.precedence, s.renewal, s.cohort, s.score, s.untried) IS DISTINCT FROM
-  (excluded.weight, excluded.precedence, excluded.renewal, excluded.cohort, excluded.score, excluded.untried)
 """
 
 WRITE_SCORES = """
@@ -71,7 +73,7 @@ ON CONFLICT (episode_id) DO UPDATE SET
 
 
 class StandingRow(NamedTuple):
-    """One row of `standings`; `untried` joined by `SEPARATOR`."""
+    """One row of `standings`. `untried` is None where it is not known."""
 
     account_id: str
     weight: Decimal
@@ -79,16 +81,13 @@ class StandingRow(NamedTuple):
     renewal: dt.date | None
     cohort: dt.date | None
     score: float | None
-    known: bool
-    untried: str
+    untried: list[str] | None
 
 
 def standing_row(health: Health) -> StandingRow:
     """How an account stands on the day that its health record is of."""
     today = health.as_of.astimezone(dt.UTC).date()
     about = priority.situation(health.profile, health.first_event_at)
-    # Every account that was heard of has sent something: an empty list is a record from before inputs were listed.
-    known = bool(health.inputs_seen)
     names = [feature_key(release.feature) for release in health.untried_releases]
     return StandingRow(
         account_id=health.account_id,
@@ -97,15 +96,26 @@ def standing_row(health: Health) -> StandingRow:
         renewal=about.renewal,
         cohort=None if about.since is None or health.churned else priority.quarter_start(about.since),
         score=health.score,
-        known=known,
-        untried=SEPARATOR.join(names),
+        # Every account that was heard of has sent something: no inputs is a record from before they were listed.
+        untried=names if health.inputs_seen else None,
     )
 
 
-async def write_standings(connection: Any, records: Iterable[Health]) -> None:
-    """Keep how accounts stand."""
+async def write_standings(connection: Any, records: Iterable[Health]) -> set[str]:
+    """Keep how accounts stand. Returns those whose signals may have another place now."""
     rows = [standing_row(health) for health in records]
-    await connection.execute(WRITE_STANDINGS, *_columns(rows, 8))
+    found = await connection.fetch(HELD_STANDINGS, [row.account_id for row in rows])
+    held = {row["account_id"]: StandingRow(*row) for row in found}
+    # What is unchanged is not sent: an upsert that changes nothing locks its row, and that is a write.
+    changed = [row for row in rows if held.get(row.account_id) != row]
+    if changed:
+        columns = [(*row[:-1], row.untried is not None, SEPARATOR.join(row.untried or ())) for row in changed]
+        await connection.execute(WRITE_STANDINGS, *_columns(columns, 8))
+    return {row.account_id for row in changed if _place(held.get(row.account_id)) != _place(row)}
+
+
+def _place(row: StandingRow | None) -> tuple[Any, ...] | None:
+    return None if row is None else (row.weight, row.precedence, row.renewal)
 
 
 async def write_scores(connection: Any, scores: Sequence[tuple[str, ScoreDay]]) -> None:

@@ -163,14 +163,14 @@ RECONCILE = (
     FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
     WHERE e.account_id = touched.account_id AND e.cleared_at IS NULL
       AND e.last_sequence <= h.sequence AND e.episode_id <> ALL (h.open_episodes)
-    RETURNING e.episode_id
+    RETURNING e.account_id
     """,
     """
     UPDATE episodes e SET cleared_at = NULL, cleared_because = NULL
     FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
     WHERE e.account_id = touched.account_id AND e.cleared_at IS NOT NULL
       AND e.last_sequence <= h.sequence AND e.episode_id = ANY (h.open_episodes)
-    RETURNING e.episode_id
+    RETURNING e.account_id
     """,
 )
 
@@ -193,15 +193,20 @@ async def write_signals(connection: Any, batch: Signals) -> Done:
     if batch.erased_episodes:
         for statement in FORGET_EPISODES:
             await connection.execute(statement, list(batch.erased_episodes))
-    changed = set(await _write_health(connection, batch))
+    current, moved = await _write_health(connection, batch)
+    changed = set(current)
     stale = len(batch.health) - len(changed)
-    changed |= await _write_transitions(connection, batch)
+    told = await _write_transitions(connection, batch)
+    changed |= told
     reconciled = 0
     if changed:
         for statement in RECONCILE:
-            reconciled += len(await connection.fetch(statement, list(changed)))
-    if changed or batch.erased:
-        await standing.refresh_queue(connection, changed | batch.erased.keys())
+            healed = await connection.fetch(statement, list(changed))
+            reconciled += len(healed)
+            moved.update(account_id for (account_id,) in healed)
+    moved |= told | batch.erased.keys()
+    if moved:
+        await standing.refresh_queue(connection, moved)
     return Done(stale, reconciled)
 
 
@@ -263,10 +268,13 @@ def _episode(row: TransitionRow) -> tuple[Any, ...]:
     )
 
 
-async def _write_health(connection: Any, batch: Signals) -> list[str]:
-    """Write what is not older than what is held, with the account's columns and days. Returns whose health it was."""
+async def _write_health(connection: Any, batch: Signals) -> tuple[list[str], set[str]]:
+    """Write what is not older than what is held, with the account's columns and days.
+
+    Returns whose health it was, and of those the accounts whose signals may have another place in the queue now.
+    """
     if not batch.health:
-        return []
+        return [], set()
     rows = [
         (
             account_id,
@@ -280,13 +288,13 @@ async def _write_health(connection: Any, batch: Signals) -> list[str]:
     ]
     current = [account_id for (account_id,) in await connection.fetch(WRITE_HEALTH, *_columns(rows, 6))]
     if not current:
-        return []
+        return [], set()
     accounts = [account_row(batch.health[account_id].health) for account_id in current]
     columns = _columns([tuple(getattr(a, name) for name in a.__struct_fields__) for a in accounts], 10)
     renamed = [account_id for (account_id,) in await connection.fetch(WRITE_ACCOUNTS, *columns)]
     if renamed:
         await connection.execute(FOLLOW_ACCOUNTS, renamed)
-    await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
+    moved = await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
     await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
     scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
     await standing.write_scores(connection, scores)
@@ -297,7 +305,7 @@ async def _write_health(connection: Any, batch: Signals) -> list[str]:
     unused = [(account_id, d.day) for account_id, d in days if not (d.usage or d.core)]
     if unused:
         await connection.execute(CLEAR_DAYS, *_columns(unused, 2))
-    return current
+    return current, moved | set(renamed)
 
 
 # --- timeline ------------------------------------------------------------------------------------------------------
