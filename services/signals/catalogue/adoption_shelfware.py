@@ -61,7 +61,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="adoption.shelfware",
-    version=1,
+    version=2,
     title="Licences are bought and not used",
     kind="risk",
     family="adoption",
@@ -87,6 +87,8 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=42,
     describe=_describe,
 )
 

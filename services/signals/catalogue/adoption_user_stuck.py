@@ -59,7 +59,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="adoption.user_stuck",
-    version=1,
+    version=2,
     title="A new user does not get going",
     kind="risk",
     family="adoption",
@@ -84,6 +84,8 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=7,
     describe=_describe,
     once=True,
 )

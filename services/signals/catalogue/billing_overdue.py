@@ -65,7 +65,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="billing.overdue",
-    version=1,
+    version=2,
     title="An invoice is overdue",
     kind="risk",
     family="billing",
@@ -90,6 +90,7 @@ SIGNAL = Signal(
     escalates=_escalates,
     clears=_clears,
     due=_due,
+    held_by=("invoices",),
     describe=_describe,
 )
 

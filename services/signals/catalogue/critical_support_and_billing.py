@@ -45,7 +45,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="critical.support_and_billing",
-    version=1,
+    version=2,
     title="Unsolved critical ticket, and not paying",
     kind="risk",
     family="critical",
@@ -71,6 +71,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("tickets", "invoices"),
     describe=_describe,
 )
 

@@ -88,6 +88,8 @@ SIGNAL = Signal(
     escalates=_escalates,
     clears=_clears,
     due=_due,
+    held_by=("usage", "tickets", "invoices", "engagement"),
+    hole_days=28,
     describe=_describe,
     warming_days=30,
 )

@@ -53,7 +53,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="support.aged_critical",
-    version=1,
+    version=2,
     title="A critical ticket does not get solved",
     kind="risk",
     family="support",
@@ -77,6 +77,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("tickets",),
     describe=_describe,
 )
 

@@ -64,7 +64,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.core_erosion",
-    version=1,
+    version=2,
     title="Core features are used less than half a year ago",
     kind="risk",
     family="usage",
@@ -89,6 +89,8 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    held_by=("usage",),
+    hole_days=35,
     describe=_describe,
 )
 

@@ -26,8 +26,8 @@ MIN_ANSWERS: Final = 20
 """Answers of the last 90 days that make a mean score: the mean of a few is that of one account."""
 MIN_SEGMENT: Final = 2
 """Accounts with a known growth that make a segment's mean."""
-AWAITED_US: Final = HOUR_US
-"""How long after a midnight the ended day's measure is waited for, in event time."""
+AWAITED_US: Final = HOUR_US - 1
+"""How long after a midnight the ended day's measure is waited for, in event time. Nothing else is due at that microsecond."""
 DAYS_KEPT: Final = 10
 SHARE: Final = 0.5
 """The portfolio shares a fall when it fell by at least this part of what is a fall for one account."""
