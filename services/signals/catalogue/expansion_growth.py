@@ -31,7 +31,7 @@ def _grew(c: Context, measure: str, share: float, newest: int) -> bool:
 
 
 def _enough(c: Context, measure: str, oldest: int) -> bool:
-    return MEASURES[measure](c, oldest) >= c.p[f"{measure}_min"]
+    return bool(MEASURES[measure](c, oldest) >= c.p[f"{measure}_min"])
 
 
 def _raises(c: Context) -> Finding | None:

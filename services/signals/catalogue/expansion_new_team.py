@@ -19,7 +19,7 @@ def _is_new(c: Context) -> bool:
     """Whether the team began long enough after the account's first one."""
     teams = _teams(c)
     first = teams.get(c.subject, (0, 0))[0]
-    return first >= min(began for began, _ in teams.values()) + c.p["roll_out_days"]
+    return bool(first >= min(began for began, _ in teams.values()) + c.p["roll_out_days"])
 
 
 def _raises(c: Context) -> Finding | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -33,7 +35,7 @@ def _users(c: Context) -> dict[str, int]:
 
 def _told(c: Context, ahead: int = 0) -> bool:
     """Whether every core user of the days that are compared was noted."""
-    return c.today + ahead - c.p["days"] - c.p["main_days"] >= c.account.hot.noted.users_since
+    return bool(c.today + ahead - c.p["days"] - c.p["main_days"] >= c.account.hot.noted.users_since)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -139,7 +141,7 @@ def _uses(user: str, first: int, count: int, month: str = "2026-01") -> list[tup
     ]
 
 
-def _in_order(*uses: list[tuple[str, str, dict[str, object]]]) -> list[tuple[object, ...]]:
+def _in_order(*uses: list[tuple[str, str, dict[str, object]]]) -> list[tuple[Any, ...]]:
     return sorted((use for some in uses for use in some), key=lambda use: use[0])
 
 

@@ -13,6 +13,7 @@ from services.signals.core.engagement import Engagement
 from services.signals.core.episodes import Episode, Past
 from services.signals.core.onboarding import Onboarding
 from services.signals.core.support import Support
+from services.signals.core.troubles import Trouble
 
 MAX_SUBJECTS = 500
 """Subjects of one signal that are told apart; a further one is counted in `Hot.over_cap` and not judged."""
@@ -29,3 +30,4 @@ class Dossier(Struct, array_like=True):
     episodes: dict[str, dict[str, Episode]] = {}  # by signal, then subject
     past: dict[str, dict[str, Past]] = {}
     bands: list[tuple[int, str]] = []  # (µs, band) of each change of the health band, the latest few
+    troubles: dict[str, Trouble] = {}  # that ended, by name

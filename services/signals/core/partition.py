@@ -374,7 +374,7 @@ class PartitionEngine:
         kind = event.__class__
         if kind is RELEASED:
             if world.release(event.data.feature, at, advanced=event.data.advanced):
-                self._tell_accounts(at, Fact.RELEASES)
+                self._tell_accounts(max(at, self.clock), Fact.RELEASES)
         elif kind is MEASURED:
             at = max(at, self.clock)
             news, benchmarks = world.measured(event.data, at)

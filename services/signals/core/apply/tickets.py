@@ -9,6 +9,7 @@ from services.signals.core.records import Ticket
 from services.signals.core.signal import Fact
 from services.signals.core.state import MAX_OPEN_TICKETS, OPENINGS_KEPT_US, Account
 from services.signals.core.support import Rated, Reopened, Request
+from services.signals.core.troubles import Trouble, remember
 
 CRITICAL_PRIORITIES = ("P1", "P2")
 
@@ -126,6 +127,7 @@ def ticket_rated(account: Account, event: Event, at: int, records: Records) -> i
 
 def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
     """Open tickets live in the account's own record, the others in records of their own."""
+    _keep_trouble(account, ticket_id, ticket)
     if ticket.is_open:
         account.hot.tickets[ticket_id] = ticket
         account.tickets.pop(ticket_id, None)
@@ -134,6 +136,17 @@ def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
     account.hot.tickets.pop(ticket_id, None)
     account.tickets[ticket_id] = ticket
     account.dirty_tickets.add(ticket_id)
+
+
+def _keep_trouble(account: Account, ticket_id: str, ticket: Ticket) -> None:
+    """A ticket that is critical, or was ever escalated, is a trouble that ended once it is solved."""
+    name = f"Ticket {ticket_id}"
+    if not ticket.is_open and (ticket.critical_since >= 0 or ticket.escalated_at >= 0):
+        trouble = Trouble(ticket.opened_at, ticket.solved_at)
+        dossier = account.change_dossier()
+        dossier.troubles = remember(dossier.troubles, name, trouble, account.hot.clock)
+    elif name in account.dossier.troubles:
+        del account.change_dossier().troubles[name]
 
 
 def known_ticket(account: Account, event: Event, at: int, records: Records) -> int:
