@@ -20,6 +20,17 @@ def _thresholds(signal: Signal) -> list[str]:
     ]
 
 
+def _held(signal: Signal) -> list[str]:
+    lines = []
+    if signal.held_by:
+        window = f"the threshold `{signal.hole_days}`" if isinstance(signal.hole_days, str) else f"{signal.hole_days}"
+        after = f", and for {window} days after" if signal.hole_days else ""
+        lines.append(f"- Held while a source that feeds the account's {' or '.join(signal.held_by)} is stale{after}.")
+    if signal.fall is not None:
+        lines.append("- Held back where the portfolio's own fall explains it.")
+    return lines
+
+
 def _entry(signal: Signal) -> list[str]:
     needs = ", ".join(f"`{name}`" for name in signal.needs)
     return [
@@ -32,6 +43,7 @@ def _entry(signal: Signal) -> list[str]:
         f"- Fed by {', '.join(f'`{name}`' for name in signal.inputs)}."
         + (f" Starved without {needs}." if needs else "")
         + (f" Warming for {signal.warming_days} days." if signal.warming_days else ""),
+        *_held(signal),
         *_thresholds(signal),
         f"- Source: {signal.source}. Version {signal.version}.",
         "",
