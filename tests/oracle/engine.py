@@ -40,7 +40,7 @@ def counted() -> Catalogue:
     """The signals that the oracle knows too, and no others: what another signal opens would change its composites."""
     whole = load()
     known = {signal.name for signal in SIGNALS}
-    return Catalogue([signal for signal in whole.signals if signal.id in known], whole.digest)
+    return Catalogue([signal for signal in whole.signals if signal.id in known], f"{whole.digest}-counted")
 
 
 def transitions(

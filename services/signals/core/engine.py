@@ -20,7 +20,7 @@ from services.signals.core.components import COMPONENTS
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.dossier import MAX_SUBJECTS
 from services.signals.core.episodes import Episode, Past, episode_id
-from services.signals.core.portfolio import awaited_until, explained
+from services.signals.core.portfolio import AWAITED_US, awaited_until, explained
 from services.signals.core.records import User
 from services.signals.core.score import band_of, score
 from services.signals.core.scores import settle
@@ -36,6 +36,7 @@ from services.signals.core.signal import (
     nothing,
 )
 from services.signals.core.state import OPENINGS_KEPT_US, Account, OpenSubject
+from services.signals.core.troubles import Trouble, remember
 from services.signals.core.world import World
 
 Emit = Callable[[Account, str, Transition], None]
@@ -60,6 +61,8 @@ SCORED_AT_ONCE = (
 )
 """What changes the health score at once; usage on the running day is scored when the day ends."""
 BANDS_KEPT = 12
+SUMS = ("usage", "health")
+"""Families that say how usage or the account as a whole goes, not what happened to it."""
 SUBJECT_FACTS = Fact.USER | Fact.LOGIN | Fact.SURVEY
 NOBODY: tuple[str, ...] = ()
 
@@ -93,7 +96,7 @@ class Engine:
             hot.clock = now
             facts = ALL_FACTS if self.naive and midnight else 0
             if 0 < hot.score_due <= now or (self.naive and midnight):
-                facts |= self._score(account)
+                facts |= self._score(account, day_ends=midnight)
             self.judge(account, facts, users=users, midnight=midnight, due=True)
             account.wake = account.next_due()
         if to > hot.clock:
@@ -123,6 +126,8 @@ class Engine:
             self._apply_churned(account, event, facts, at < hot.clock)
             return
         account.unscored |= facts
+        if facts & Fact.PROFILE:
+            account.watched = -1  # other signals may apply to it now
         if facts & SCORED_AT_ONCE:
             facts |= self._score(account)
         elif facts and not 0 < hot.score_due <= account.tomorrow:
@@ -159,8 +164,8 @@ class Engine:
             self.judge(account, ALL_FACTS & ~USAGE_FACTS, users=due, late=late, due=True)
             self.arm(account)
 
-    def _score(self, account: Account) -> int:
-        """Score the account anew at its clock. The facts that changed."""
+    def _score(self, account: Account, *, day_ends: bool = False) -> int:
+        """Score the account anew at its clock. The facts that changed. With `day_ends` the day before ended with this score."""
         hot = account.hot
         if hot.churned:
             hot.score_due = 0
@@ -173,7 +178,7 @@ class Engine:
         hot.score_due = new.rests_until if now < new.rests_until < NEVER else 0
         if hot.score_due:
             account.wake = min(account.wake, hot.score_due)
-        settle(hot, today - 2 if now == today * DAY_US else today - 1)
+        settle(hot, today - 2 if day_ends else today - 1)
         before, band = (hot.score, hot.coverage), hot.band
         hot.score, hot.coverage = new.points, new.coverage
         hot.band = band_of(hot.score, band) if new.tenths >= 0 else ""
@@ -190,15 +195,17 @@ class Engine:
     def arm(self, account: Account) -> None:
         """Let every signal with deadlines name its own again, at the next midnight: thresholds or rules are others now."""
         hot = account.hot
-        hot.catalogue = self.catalogue.digest
-        hot.due = {name: at for name, at in hot.due.items() if name in self.catalogue.by_id}
+        if hot.catalogue != self.catalogue.digest:
+            hot.catalogue = self.catalogue.digest
+            hot.due = {}  # ranks of another catalogue
         account.watched = -1
         soon = hot.armed = account.tomorrow
         if not hot.score_due and not hot.churned:
             hot.score_due = soon
         for signal in self.catalogue.portfolio_scope if account.portfolio else self.catalogue.account_scope:
-            if signal.due is not never_due:
-                hot.due[signal.id] = min(hot.due.get(signal.id, soon), soon)
+            if signal.due is not never_due and (signal.where is None or signal.where(account)):
+                rank = self.catalogue.rank[signal.id]
+                hot.due[rank] = min(hot.due.get(rank, soon), soon)
         account.wake = min(account.wake, soon)
 
     def _await_return(self, account: Account, users: Sequence[str]) -> None:
@@ -279,7 +286,7 @@ class Engine:
         catalogue = self.catalogue
         signals: Sequence[Signal] = catalogue.reading(facts)
         if due:
-            ranks = {catalogue.rank[name] for name, at in waiting.items() if at <= now and name in catalogue.rank}
+            ranks: set[int] = {rank for rank, at in waiting.items() if at <= now}  # type: ignore[misc]  # `arm` saw to it
             ranks.update(catalogue.rank[signal.id] for signal in signals)
             if users:
                 ranks.update(catalogue.rank[signal.id] for signal in catalogue.user_scope)
@@ -329,14 +336,18 @@ class Engine:
         """Judge a signal of account scope if one of `facts` or its deadline calls for it."""
         hot = context.account.hot
         episode = hot.episodes.get(signal.id)
-        named = hot.due.get(signal.id, 0)
+        if episode is None and signal.where is not None and not self.naive and not signal.where(context.account):
+            self._aim(context, signal, "")
+            self._set_due(context, signal, 0)
+            return
+        named = hot.due.get(self.catalogue.rank[signal.id], 0)
         resting = named and named != hot.armed  # a deadline that `arm` named is nothing to rest on
         reads = signal.reads | (signal.reads_open if episode is not None else 0 if resting else signal.arms)
         if not (reads & facts or (due and 0 < named <= context.now)):
             return
         context.p = parameters[signal.id]
         context.user, context.user_id, context.subject = None, "", ""
-        if signal.fall is not None and named % DAY_US and episode is None and 0 < named <= context.now:
+        if signal.fall is not None and episode is None and named % DAY_US == AWAITED_US and named <= context.now:
             # It waited for the portfolio's measure: the decision is that of the midnight.
             context.episode = None
             now, context.now = context.now, context.now - context.now % DAY_US
@@ -459,21 +470,25 @@ class Engine:
         account, user = context.account, context.user
         if due == NEVER:
             due = 0
-        table = account.hot.due if user is None else user.due
-        before = table.get(signal.id, 0)
+        if user is not None:
+            before = user.due.pop(signal.id, 0)
+            if due:
+                user.due[signal.id] = due
+            if due != before:  # the queue holds a user's earliest deadline only
+                self.records.changed(account, context.user_id)
+                account.note_user_due(context.user_id, user)
+            return
+        table, rank = account.hot.due, self.catalogue.rank[signal.id]
+        before = table.get(rank, 0)
         if due == before:
             return
         if due:
-            table[signal.id] = due
+            table[rank] = due
         else:
-            del table[signal.id]
-        if user is not None:  # the queue holds a user's earliest deadline only
-            self.records.changed(account, context.user_id)
-            account.note_user_due(context.user_id, user)
-        else:
-            account.wake = min(account.wake, due or NEVER)
-            if not (before and due) or before <= context.now:
-                account.watched = -1
+            del table[rank]
+        account.wake = min(account.wake, due or NEVER)
+        if not (before and due) or before <= context.now:
+            account.watched = -1
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:
         account, user = context.account, context.user
@@ -517,6 +532,8 @@ class Engine:
         episode.changes += 1
         self._emit(context, signal, "signal.cleared", episode.severity, None, because)  # type: ignore[arg-type]
         past = Past(episode.ordinal, context.today)
+        if episode.severity == "critical" and because == "recovered":
+            self._remember_trouble(context, signal, episode)
         if signal.subjects is not None:
             dossier = context.account.change_dossier()
             del dossier.episodes[signal.id][context.subject]
@@ -531,6 +548,15 @@ class Engine:
             self.records.changed(context.account, context.user_id)
             hot.user_episodes.pop(episode.episode_id, None)
         context.episode = None
+
+    def _remember_trouble(self, context: Context, signal: Signal, episode: Episode) -> None:
+        """A critical risk of the account ended, and what follows can be told. One that sums up others or usage is none."""
+        own = signal.scope == "account" and not signal.reads & Fact.RISKS and signal.family not in SUMS
+        if signal.kind == "risk" and own:
+            about = f" {context.subject}" if context.subject else ""
+            name = f"{signal.title}{about} ({signal.id} {episode.ordinal})"
+            dossier = context.account.change_dossier()
+            dossier.troubles = remember(dossier.troubles, name, Trouble(episode.opened_at, context.now), context.now)
 
     def _emit(
         self,

@@ -176,6 +176,8 @@ class Signal(Struct, frozen=True, kw_only=True):
 
     `refuses` says why thresholds, put together by an operator for a tier, cannot be judged by; empty where they can.
 
+    `where` is false of accounts of which it cannot hold as their profile stands: there it is not judged while closed.
+
     `needs` are the event types (`usage.feature_used`) and profile fields (`profile.seats`) without any one of which it
     can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
 
@@ -211,6 +213,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     composite: bool = False
     once: bool = False
     subjects: Callable[[Context], Iterable[str]] | None = None
+    where: Callable[[Account], bool] | None = None
     needs: tuple[str, ...] = ()
     warming_days: int = 0
     held_by: tuple[str, ...] = ()
@@ -279,9 +282,12 @@ class Catalogue:
         hot = account.hot
         facts = self.user_reads
         for signal in self.account_scope:
-            facts |= signal.reads
             if signal.id in hot.episodes:
-                facts |= signal.reads_open
-            elif signal.arms and hot.due.get(signal.id, hot.armed) == hot.armed:
-                facts |= signal.arms
+                facts |= signal.reads | signal.reads_open
+            elif signal.where is not None and not signal.where(account):
+                facts |= Fact.PROFILE
+            elif signal.arms and hot.due.get(self.rank[signal.id], hot.armed) == hot.armed:
+                facts |= signal.reads | signal.arms
+            else:
+                facts |= signal.reads
         return facts
