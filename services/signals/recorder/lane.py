@@ -37,7 +37,8 @@ STANDBY_S = 1.0
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 
-RETRIED = (*UNREACHABLE, KafkaError, BrokerUnreachable, UnknownTopic)
+# A server that is killed says so out of turn; asyncpg meets the next statement with an InternalClientError then.
+RETRIED = (*UNREACHABLE, asyncpg.InternalClientError, KafkaError, BrokerUnreachable, UnknownTopic)
 # A value that Postgres will not take will not be taken next time either: the record is set aside, not retried.
 UNRECORDABLE = (
     asyncpg.DataError,
