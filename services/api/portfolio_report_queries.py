@@ -58,7 +58,7 @@ class TriggeredIn(Struct):
 PARTS: Final = (
     "1 AS triggered, 0 AS cleared, 0 AS open, NULL::float8 AS days FROM episodes x {join}"
     " WHERE x.opened_at >= :start AND x.opened_at < :end",
-    "0, 1, 0, (extract(epoch FROM x.cleared_at - x.opened_at) / 86400)::float8 FROM episodes x {join}"
+    "0, 1, 0, date_part('epoch', x.cleared_at - x.opened_at) / 86400 FROM episodes x {join}"
     " WHERE x.cleared_at >= :start AND x.cleared_at < :end",
     "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at IS NULL AND x.opened_at < :end",
     "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at >= :end AND x.opened_at < :end",
