@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from copy import deepcopy
 from pathlib import Path
@@ -124,12 +125,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "clear crosses raise",
         {"signals": {"usage.decline": {"thresholds": {"high": {"raise_at": 0.9}}}}},
-        "signals.usage.decline.thresholds: clear_at (0.85) must stay above raise_at (0.9) for high touch",
+        "signals.usage.decline.thresholds: clear_at (0.85) must stay above raise_at (0.9), or it clears",
     ),
     (
         "a list of another shape",
         {"signals": {"support.burst": {"thresholds": {"default": {"pairs": [[5, 7, 9]]}}}}},
-        "signals.support.burst.thresholds.default.pairs: its lists do not all have 2 items",
+        "signals.support.burst.thresholds.default.pairs[0]: [5, 7, 9] is no list of 2",
     ),
     (
         "no list",
@@ -142,9 +143,29 @@ REFUSED: list[tuple[str, Any, str]] = [
         "signals.support.burst.thresholds.default.pairs[0][1]: '7' cannot be used",
     ),
     (
+        "a word of a severity",
+        {"signals": {"billing.overdue": {"thresholds": {"default": {"steps": [[1, "info"], [15, "urgent"]]}}}}},
+        "signals.billing.overdue.thresholds.default.steps[1][1]: 'urgent' is unknown",
+    ),
+    (
+        "a mapping in part",
+        {"signals": {"critical.compound": {"thresholds": {"default": {"weights": {"info": 1, "warning": 2}}}}}},
+        "signals.critical.compound.thresholds.default.weights.critical: it is missing",
+    ),
+    (
+        "nothing where something is needed",
+        {"signals": {"usage.decline": {"thresholds": {"default": {"raise_at": None}}}}},
+        "signals.usage.decline.thresholds.default.raise_at: nothing is no number",
+    ),
+    (
+        "days that are not remembered",
+        {"signals": {"health.drop": {"thresholds": {"default": {"days": 32}}}}},
+        "signals.health.drop.thresholds: days is 32, and no more than 31 is remembered (high, low, tech touch)",
+    ),
+    (
         "longer than is remembered",
         {"signals": {"support.burst": {"thresholds": {"low": {"pairs": [[5, 31]]}}}}},
-        "signals.support.burst.thresholds: openings are remembered for 30 days, 31 is more (low touch)",
+        "signals.support.burst.thresholds: pairs ask for 31 days, and no more than 30 is remembered (low touch)",
     ),
     # weights
     (
@@ -454,6 +475,28 @@ def test_each_mistake_is_explained_at_its_path(raw: Any, expected: str) -> None:
     found = mistakes(raw)
     assert len(found) == 1, found
     assert found[0].startswith(expected)
+
+
+def test_thresholds_of_every_shape_can_be_set() -> None:
+    """Rows with words, mappings, nothing where a tier has nothing, a fraction in a mapping that has one."""
+    means = {"nps": 7, "csat": 4.25, "ces": 4, "onboarding": 4, "goals": 4}
+    raw = {
+        "billing.overdue": {"thresholds": {"high": {"steps": [[1, "warning"], [10, "critical"]]}}},
+        "survey.below_average": {"thresholds": {"default": {"means": means}, "low": {"health_below": None}}},
+        "critical.compound": {"thresholds": {"default": {"weights": {"info": 0, "warning": 2, "critical": 5}}}},
+    }
+    found = understand({"signals": raw}, BUILT_IN).over(load()).by_id
+    assert found["billing.overdue"].parameters("high")["steps"] == [[1, "warning"], [10, "critical"]]
+    assert found["survey.below_average"].parameters("low")["health_below"] is None
+    assert found["survey.below_average"].parameters("tech")["means"]["csat"] == 4.25
+    assert found["critical.compound"].parameters("tech")["weights"]["warning"] == 2
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_every_signal_takes_its_own_thresholds_as_they_are_shown(name: str) -> None:
+    """What `ebbtide catalogue show` says can be put into a file, and changes nothing."""
+    shown = {tier: dict(values) for tier, values in BUILT_IN[name].thresholds.items()}
+    assert digest({"signals": {name: {"thresholds": json.loads(json.dumps(shown))}}}) == load().digest
 
 
 def test_all_mistakes_are_told_at_once() -> None:

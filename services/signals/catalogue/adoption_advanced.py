@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.catalogue.definition import (
+    Action,
+    Case,
+    Context,
+    Evidence,
+    Fact,
+    Finding,
+    Signal,
+    evidence,
+    remembered,
+)
 from services.signals.core.breadth import features_used, weeks_used
 from services.signals.core.days import DAY_US
 
@@ -72,6 +82,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=remembered((9, "of_weeks")),
 )
 
 

@@ -6,6 +6,7 @@ A file of this folder defines `SIGNAL` and `CASES` and nothing is registered by 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -60,6 +61,19 @@ def evidence(
         window_end=end,
         event_ids=event_ids or None,
     )
+
+
+def remembered(*limits: tuple[int, *tuple[str, ...]]) -> Callable[[Mapping[str, Any]], str]:
+    """`refuses` of a signal whose state reaches back so far only: each limit is for a threshold, or for a sum of some."""
+
+    def refuses(p: Mapping[str, Any]) -> str:
+        asked = ((most, " + ".join(names), sum(p[name] for name in names)) for most, *names in limits)
+        found = [
+            f"{names} is {value}, and no more than {most} is remembered" for most, names, value in asked if value > most
+        ]
+        return "; ".join(found)
+
+    return refuses
 
 
 def day_start(day: int) -> dt.datetime:

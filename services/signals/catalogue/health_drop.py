@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
+from services.signals.catalogue.definition import (
+    Action,
+    Case,
+    Context,
+    Evidence,
+    Fact,
+    Finding,
+    Signal,
+    evidence,
+    remembered,
+)
 from services.signals.core.days import DAY_US
 from services.signals.core.score import BAND_RANK, band_of
 from services.signals.core.scores import DayScore, ended
@@ -91,6 +101,7 @@ SIGNAL = Signal(
     held_by=("usage", "tickets", "invoices", "engagement"),
     hole_days=28,
     describe=_describe,
+    refuses=remembered((31, "days")),
     warming_days=30,
 )
 

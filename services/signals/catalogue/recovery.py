@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence, on
+from services.signals.catalogue.definition import (
+    Action,
+    Case,
+    Context,
+    Evidence,
+    Fact,
+    Finding,
+    Signal,
+    evidence,
+    on,
+    remembered,
+)
 from services.signals.core.days import DAY_US, day_of, week_of
 from services.signals.core.troubles import Trouble, latest
 from services.signals.core.windows import USAGE, WEEKS
@@ -107,6 +118,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=remembered((12, "weeks")),
 )
 
 

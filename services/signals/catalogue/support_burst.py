@@ -66,9 +66,8 @@ def _due(c: Context) -> int:
 
 
 def _refuses(p: Mapping[str, Any]) -> str:
-    kept = OPENINGS_KEPT_US // DAY_US
-    longest = max(days for _, days in p["pairs"])
-    return f"openings are remembered for {kept} days, {longest} is more" if longest > kept else ""
+    kept, longest = OPENINGS_KEPT_US // DAY_US, max(days for _, days in p["pairs"])
+    return f"pairs ask for {longest} days, and no more than {kept} is remembered" if longest > kept else ""
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:

@@ -13,6 +13,7 @@ from services.signals.catalogue.definition import (
     Finding,
     Signal,
     evidence,
+    remembered,
     times,
 )
 from services.signals.core.breadth import age_of_last, core_users, days_within
@@ -131,6 +132,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=remembered((62, "days", "main_days")),
 )
 
 

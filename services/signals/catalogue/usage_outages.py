@@ -11,6 +11,7 @@ from services.signals.catalogue.definition import (
     Finding,
     Signal,
     evidence,
+    remembered,
     times,
 )
 from services.signals.core.days import DAY_US
@@ -139,6 +140,7 @@ SIGNAL = Signal(
     clears=_clears,
     due=_due,
     describe=_describe,
+    refuses=remembered((30, "outage_days")),
 )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from services.signals.core.measures import Feature
 from services.signals.core.score import WEIGHTS
-from services.signals.core.signal import Signal
+from services.signals.core.signal import SEVERITY_RANK, Signal
 from services.signals.operators.reading import DEFAULT, TIERS, Node, nearest, shown
 
 WHOLE_WEIGHT = 100
@@ -27,51 +27,51 @@ def signal(built_in: Signal, node: Node) -> tuple[bool, dict[str, dict[str, Any]
 def _thresholds(built_in: Signal, node: Node) -> dict[str, dict[str, Any]]:
     before = len(node.mistakes)
     own = {tier: built_in.parameters(tier) for tier in TIERS}
-    examples = {name: value for tier in TIERS for name, value in own[tier].items()}
+    values = [item for tier in TIERS for item in own[tier].items()]
+    examples = dict(values) | {name: value for name, value in values if value is not None}
+    optional = {name for name, value in values if value is None}
     given: dict[str, dict[str, Any]] = {}
     for tier, part in node.members((DEFAULT, *TIERS)).items():
         given[tier] = {}
         for name, value in part.named("thresholds").items():
             if name not in examples:
                 value.say(f"{built_in.id} has no such threshold", nearest(name, examples))
-            elif _same_shape(value, examples[name]):
+            elif (value.value is None and name in optional) or _same_shape(value, examples[name]):
                 given[tier][name] = value.value
     if len(node.mistakes) > before:
         return {}
     changed: dict[str, dict[str, Any]] = {}
+    refused: dict[str, list[str]] = {}
     for tier in TIERS:
         # Cell by cell over what is built in: a tier that has a threshold of its own keeps it, whatever the default becomes.
         default = {**built_in.thresholds.get(DEFAULT, {}), **given.get(DEFAULT, {})}
         new = {**default, **built_in.thresholds.get(tier, {}), **given.get(tier, {})}
-        _crossed(node, own[tier], new, tier)
-        refused = built_in.refuses(new)
-        if refused:
-            node.say(f"{refused} ({tier} touch)", "Change the thresholds so that it can be judged.")
+        for why in [*_crossed(own[tier], new), *filter(None, [built_in.refuses(new)])]:
+            refused.setdefault(why, []).append(tier)
         differing = {name: value for name, value in new.items() if own[tier].get(name) != value}
         if differing:
             changed[tier] = differing
-    return {} if len(node.mistakes) > before else changed
+    for why, tiers in refused.items():
+        node.say(
+            f"{why} ({', '.join(tiers)} touch)", "Change the thresholds together, so that it can be judged by them."
+        )
+    return {} if refused else changed
 
 
 def _same_shape(node: Node, example: Any) -> bool:
     """Whether a value is of the kind of the built-in one: no sign, whole number or list of another kind."""
-    value = node.value
     if isinstance(example, list | tuple):
-        if not isinstance(value, list) or not value:
-            node.say(f"{shown(value)} is no list", f"Give one such as {list(example)!r}.")
-            return False
-        fits = [_same_shape(part, example[0]) for part in node.items(50, "values")]
-        if all(fits) and isinstance(example[0], list | tuple) and any(len(v) != len(example[0]) for v in value):
-            node.say(f"its lists do not all have {len(example[0])} items", f"Give one such as {list(example)!r}.")
-            return False
-        return bool(fits) and all(fits)
+        return _same_list(node, example)
     if isinstance(example, dict):
-        known = {str(name): value for name, value in example.items()}
-        return all(
-            name in known and _same_shape(part, known[name]) for name, part in node.members(tuple(known)).items()
-        )
+        known = tuple(map(str, example))
+        like = next((one for one in example.values() if isinstance(one, float)), None)
+        parts = node.members(known, known)
+        fits = [_same_shape(part, example[name] if like is None else like) for name, part in parts.items()]
+        return len(fits) == len(known) and all(fits)
     if isinstance(example, bool):
         return node.flag() is not None
+    if example in SEVERITY_RANK:
+        return node.choice(tuple(SEVERITY_RANK)) is not None
     if isinstance(example, str):
         return node.text() is not None
     least = 0 if example >= 0 else -1e12
@@ -80,19 +80,33 @@ def _same_shape(node: Node, example: Any) -> bool:
     return node.number(least, 1e12) is not None
 
 
-def _crossed(node: Node, own: Mapping[str, Any], new: Mapping[str, Any], tier: str) -> None:
-    """`raise_…` and `clear_…` thresholds of one name must stay on the sides on which they are built in."""
-    for name, raises in new.items():
-        clears = f"clear{name.removeprefix('raise')}"
-        if not name.startswith("raise") or clears not in new:
+def _same_list(node: Node, example: Sequence[Any]) -> bool:
+    """A list of rows that are alike, or of plain values that are: as many as one likes."""
+    fits = []
+    for part in node.items(50, "values"):
+        row = example[0]
+        if not isinstance(row, list | tuple):
+            fits.append(_same_shape(part, row))
+        elif not isinstance(part.value, list) or len(part.value) != len(row):
+            part.say(f"{shown(part.value)} is no list of {len(row)}", f"Give one such as {list(row)!r}.")
+            fits.append(False)
+        else:
+            fits += [_same_shape(cell, like) for cell, like in zip(part.items(50, "values"), row, strict=True)]
+    return bool(fits) and all(fits)
+
+
+def _crossed(own: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """`clear_x` must stay on its side of `raise_x`, or of `x`, the side on which it is built in: else why not."""
+    for clears in new:
+        what = clears.removeprefix("clear_")
+        name = next((one for one in (f"raise_{what}", what) if one in new), "")
+        numbers = (own.get(clears), own.get(name), new[clears], new.get(name))
+        if what == clears or not all(isinstance(number, int | float) for number in numbers):
             continue
-        built_in, now = own[clears] - own[name], new[clears] - raises
+        built_in, now = own[clears] - own[name], new[clears] - new[name]
         if built_in and math.copysign(1, built_in) * now <= 0:
             side = "above" if built_in > 0 else "below"
-            node.say(
-                f"{clears} ({new[clears]}) must stay {side} {name} ({raises}) for {tier} touch",
-                "It would clear while it holds: give both.",
-            )
+            yield f"{clears} ({new[clears]}) must stay {side} {name} ({new[name]}), or it clears while it holds"
 
 
 def weights(node: Node) -> dict[str, dict[str, Decimal]]:
