@@ -24,7 +24,7 @@ ANSWER = {
 
 
 def said(store: MemoryStore, offset: int, sequence_after: int) -> tuple[list[int], list[int]]:
-    """What one effect says: sequence numbers of signals and of health."""
+    """What one effect says: the sequence numbers of its signals, each once, and of health."""
     engine = PartitionEngine(0, INPUT_TOPICS, load(), store, partitions=1, sequence_after=sequence_after)
     engine.restore()
     value = json.dumps(ANSWER | {"id": str(offset)}).encode()
@@ -34,7 +34,7 @@ def said(store: MemoryStore, offset: int, sequence_after: int) -> tuple[list[int
     effects: Effects = engine.take(1, 0.0)
     store.update((key, value) for key, value in effects.state if value is not None)
     health = [msgspec.json.decode(value)["sequence"] for _, value in effects.health if value is not None]
-    return [sequence for *_, sequence in effects.signals], health
+    return sorted({sequence for *_, sequence in effects.signals}), health
 
 
 def test_a_state_that_is_built_again_says_more_than_the_one_before() -> None:
