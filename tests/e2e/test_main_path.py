@@ -97,7 +97,7 @@ def test_from_the_sdk_to_the_reason(clean_topics: LocalKafka, service_env: dict[
         assert account["windows"]["active_users_28d"] == 4
         assert account["windows"]["last_seen"] is not None
         assert account["profile"]["plan"] == "team"
-        assert {entry["signal"] for entry in account["open_signals"]} == {"survey.detractor", "expansion.seats"}
+        assert {"survey.detractor", "expansion.seats"} <= {entry["signal"] for entry in account["open_signals"]}
         assert errors == []
     finally:
         client.join()
