@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from services.demo import beginnings
 from services.demo.events import Draft
 
 Archetype = Literal[
@@ -31,6 +32,8 @@ Archetype = Literal[
     "stuck_users",
     "churned",
     "tiny",
+    "late_onboarding",
+    "stuck_pilot",
 ]
 Tier = Literal["high", "low", "tech"]
 
@@ -103,6 +106,7 @@ class Customer:
             *self._support(),
             *self._invoices(),
             *self._engagement(),
+            *self._beginning(),
         ]
         drafts.sort(key=lambda draft: draft.time)
         return drafts
@@ -174,9 +178,14 @@ class Customer:
             )
         if self._is("growing"):
             goal = {"goal": "faster planning", "metric": "days per cycle", "baseline": 12, "target": 5}
-            yield Draft(self._at(begins, 0.3), "account.goal_set", goal | {"due": self._date(plan.trouble + 20)}, CRM)
+            agreed = max(begins, plan.trouble - 45)
+            yield Draft(self._at(agreed, 0.3), "account.goal_set", goal | {"due": self._date(plan.trouble + 20)}, CRM)
+            halfway = {"goal": "faster planning", "value": 8}
+            yield Draft(self._at((agreed + plan.trouble) // 2, 9), "account.goal_measured", halfway, CRM)
             reached = {"goal": "faster planning", "value": 5, "user": self._user(0)}
-            yield Draft(self._at(self._working_day(plan.trouble)), "usage.value_reached", reached, APP)
+            value = self._at(self._working_day(plan.trouble))
+            yield Draft(value, "usage.value_reached", reached, APP)
+            yield Draft(value, "account.goal_achieved", {"goal": "faster planning", "value": 5}, CRM)
         if self._is("sponsor_lost"):
             yield Draft(self._at(plan.trouble, 9), "account.contact_left", {"contact_id": "sponsor"}, CRM)
             if self.rng.random() < 0.5:
@@ -191,6 +200,20 @@ class Customer:
         elif plan.renewal < self.last:
             renewed = {"mrr": f"{self.mrr}.00", "term_months": 12}
             yield Draft(self._at(plan.renewal, 11), "account.renewed", renewed, CRM)
+
+    def _beginning(self) -> Iterator[Draft]:
+        """How a customer that is new began, as far as the simulation goes."""
+        begins = self.plan.starts
+        if not begins:
+            return
+        who = (begins, self._at, self._date)
+        if self._is("stuck_pilot"):
+            drafts = beginnings.pilot(*who, CRM)
+        else:
+            begin = beginnings.late_onboarding if self._is("late_onboarding") else beginnings.onboarding
+            drafts = begin(*who, self._user(0), APP, CRM)
+        ends = self._at(self.last, 0)
+        yield from (draft for draft in drafts if draft.time < ends)
 
     # --- usage
 
@@ -356,8 +379,10 @@ class Customer:
     # --- invoices
 
     def _invoices(self) -> Iterator[Draft]:
-        """Monthly or quarterly invoices, due after 30 days and mostly paid before."""
+        """Monthly or quarterly invoices, due after 30 days and mostly paid before. A pilot that gets nowhere is free."""
         plan = self.plan
+        if self._is("stuck_pilot"):
+            return
         period = 30 if self.monthly and not self._is("late_payer", "support_and_billing") else 91
         amount = f"{self.mrr * (1 if period == 30 else 3)}.00"
         if self._is("late_payer", "support_and_billing"):

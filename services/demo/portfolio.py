@@ -15,7 +15,7 @@ from services.demo.customer import CRM, TERM_DAYS, Archetype, Customer, Plan, Ti
 from services.demo.events import Draft, encode, us
 
 PER_MILLE: Final[dict[Archetype, int]] = {
-    "healthy": 610,
+    "healthy": 580,
     "growing": 50,
     "declining": 35,
     "silent": 25,
@@ -31,6 +31,8 @@ PER_MILLE: Final[dict[Archetype, int]] = {
     "stuck_users": 25,
     "churned": 20,
     "tiny": 15,
+    "late_onboarding": 15,
+    "stuck_pilot": 15,
 }
 """How many of a thousand customers are of which kind. Of each kind there is one, where there are accounts enough."""
 
@@ -130,6 +132,8 @@ def _plan(index: int, archetype: Archetype, days: int, rng: random.Random) -> Pl
     # Late enough for a baseline, early enough for the consequences.
     early, late = (70, days - 45) if archetype != "core_erosion" else (40, days - 190)
     trouble = rng.randrange(early, late) if late > early else max(1, days // 2)
+    if archetype in ("late_onboarding", "stuck_pilot"):
+        starts = trouble = rng.randrange(1, max(2, days - 120))
     if starts:
         renewal = starts + TERM_DAYS
     elif archetype in ("healthy", "growing", "tiny", "power_users", "stuck_users"):

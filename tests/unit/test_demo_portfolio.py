@@ -94,6 +94,10 @@ def test_archetypes_do_what_their_label_says() -> None:
         if label.trouble_from is not None and label.archetype == "declining":
             before = total(label.account, label.trouble_from - dt.timedelta(days=28))
             assert total(label.account, label.trouble_from + dt.timedelta(days=40), 5) * 28 / 5 < 0.75 * before
+        if label.archetype == "late_onboarding":
+            assert kinds[label.account]["account.milestone_planned"] > 2
+        if label.archetype == "stuck_pilot":
+            assert not kinds[label.account]["invoice.issued"]
         if label.archetype == "sponsor_lost":
             assert kinds[label.account]["account.contact_left"] == 1
         if label.churned_on is not None:

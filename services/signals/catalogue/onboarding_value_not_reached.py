@@ -16,10 +16,16 @@ def _term(c: Context) -> tuple[int, int]:
     return start, end if end is not None and end > start else add_months(start, DEFAULT_TERM_MONTHS)
 
 
+def _tracked_from(c: Context) -> int:
+    """The day on which the first goal was set."""
+    return min((day_of(goal.set_at) for goal in c.dossier.onboarding.goals.values() if goal.set_at >= 0), default=-1)
+
+
 def _steps(c: Context) -> list[tuple[int, str]]:
     """(day from which it holds, severity) of each step, mildest first."""
     start, end = _term(c)
-    first = max(start, day_of(c.account.hot.first_event)) + c.p["days"]
+    known = max(day_of(c.account.hot.first_event), _tracked_from(c))
+    first = (start if known <= start + c.p["days"] else known) + c.p["days"]
     shares = (("warning", c.p["warning_at"]), ("critical", c.p["critical_at"]))
     return [(first, "info"), *((max(first, start - int(-share * (end - start) // 1)), name) for name, share in shares)]
 
@@ -76,10 +82,10 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "Goals are tracked (one was set) and value was never reached: no goal achieved, no value event. From day 60 of the "
-        "term as a hint, from half of the term as a warning, from 11 twelfths of it as critical (never before day 60). The "
-        "term begins with the contract, or else with the first event, and ends at the renewal, or else 12 months later. Never "
-        "within 60 days of the account's first event: what was reached before it, nobody knows. Raised and escalated at "
-        "midnights; clears when value is reached."
+        "term as a hint, from half of the term as a warning, from 11 twelfths of it as critical (never before day 60). Where "
+        "the first goal was set, or the account's first event came, after day 60 only, not within 60 days of that: what was "
+        "reached before, nobody knows. The term begins with the contract, or else with the first event, and ends at the "
+        "renewal, or else 12 months later. Raised and escalated at midnights; clears when value is reached."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 3, law 7",
     reads=Fact.VALUE | Fact.PROFILE | Fact.CONTRACT,
@@ -143,10 +149,10 @@ CASES = [
         expect=[],
     ),
     Case(
-        name="goals tracked from the fifth month on: at the next midnight",
+        name="goals tracked from the fifth month on: 60 days of their own, which end past half of the term",
         events=[_contract(), ("2026-05-05T09:00:00Z", "account.goal_set", {"goal": "faster close"})],
-        until="2026-05-31",
-        expect=[("2026-05-06T00:00:00Z", "raised", "info")],
+        until="2026-07-31",
+        expect=[("2026-07-04T00:00:00Z", "raised", "warning")],
     ),
     Case(
         name="an account that is known since the eighth month only",
