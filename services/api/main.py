@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from typing import Any
 
 import uvloop
 
 from services.api.app import make_app
 from services.api.database import Readiness
-from services.api.endpoints.catalogue import entries
+from services.api.endpoints.catalogue import entries, serve_these
 from services.common import db, logs
 from services.common.http_server import HttpServer
 from services.common.lifecycle import HealthServer, serve_until_stopped
@@ -21,8 +22,12 @@ STATEMENT_TIMEOUT_S = 5.0
 WATCH_S = 2.0
 
 
-def run() -> None:
-    """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when a port is taken."""
+def run(described: list[dict[str, Any]] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when a port is taken.
+
+    `described` are the signals in force where they are not the built-in ones alone.
+    """
+    serve_these(described or [])
     config = settings()
     logs.configure(PROCESS)
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+from typing import Any
 
 import click
 
 from services.cli.config import refuse_bad_settings
+from services.common.settings import settings
 
 # name -> "module:function"; imported on use, so that a process loads nothing of the others.
 PROCESSES = {
@@ -28,4 +30,18 @@ def serve(name: str) -> None:
         signal.signal(number, lambda *_: os._exit(0))
     refuse_bad_settings()
     module, function = PROCESSES[name].split(":")
-    getattr(importlib.import_module(module), function)()
+    run = getattr(importlib.import_module(module), function)
+    if name == "api":
+        run(_in_force())
+    else:
+        run()
+
+
+def _in_force() -> list[dict[str, Any]] | None:
+    """Descriptions of the signals in force, None where they are the built-in ones: the api knows those by itself."""
+    file = settings().catalogue_file
+    if file is None:
+        return None
+    from services.signals.catalogue import laws, load
+
+    return laws.described(load(file).signals)

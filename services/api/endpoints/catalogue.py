@@ -21,8 +21,21 @@ router = APIRouter(prefix="/v1/catalogue", tags=["catalogue"], dependencies=[Dep
 DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
 
 
-@cache
+_in_force: list[dict[str, Any]] = []
+
+
+def serve_these(described: list[dict[str, Any]]) -> None:
+    """Serve these descriptions: those of the catalogue in force, where operators laid a file over the built-in one."""
+    _in_force[:] = described
+
+
 def entries() -> list[dict[str, Any]]:
+    """Descriptions of the signals in force."""
+    return _in_force or _built_in()
+
+
+@cache
+def _built_in() -> list[dict[str, Any]]:
     """The catalogue's own description, as it is generated into `schemas`."""
     found: list[dict[str, Any]] = msgspec.json.decode(DESCRIPTION.read_bytes())
     return found
