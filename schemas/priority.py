@@ -39,6 +39,9 @@ CONFIDENCE_TWO: Final = Decimal("0.9")
 CONFIDENCE_ONE: Final = Decimal("0.8")
 CONFIDENCE_NARROW: Final = Decimal("0.5")
 COMPOSITE_FAMILY: Final = "critical"
+NO_EVIDENCE: Final = frozenset({COMPOSITE_FAMILY, "lifecycle"})
+"""Families that repeat what others say, or say nothing of how the account does."""
+DERIVED: Final = "renewal.unsecured"
 SEVERAL_FAMILIES: Final = 3
 
 NEAR: Final = 2
@@ -115,11 +118,14 @@ def weight_of(about: Situation, today: dt.date) -> list[Part]:
 
 
 def families_open(judged: Iterable[Judged]) -> dict[str, int]:
-    """Of each kind, how many families of signals are open at the account; composites repeat their parts and count none."""
+    """Of each kind, how many families of signals about the whole account are open.
+
+    Composites and `renewal.unsecured` repeat what others say, reminders say nothing of it: they count none.
+    """
     found: dict[str, set[str]] = {}
     for entry in judged:
         family = family_of(entry.signal)
-        if family != COMPOSITE_FAMILY:
+        if entry.scope == "account" and family not in NO_EVIDENCE and entry.signal != DERIVED:
             found.setdefault(entry.kind, set()).add(family)
     return {kind: len(families) for kind, families in found.items()}
 
@@ -144,7 +150,7 @@ def confidence(judged: Judged, families: int) -> Part:
         return Part("confidence", CONFIDENCE_SURE, f"signals of {families} families are open")
     if families == SEVERAL_FAMILIES - 1:
         return Part("confidence", CONFIDENCE_TWO, "signals of 2 families are open")
-    return Part("confidence", CONFIDENCE_ONE, "signals of one family are open")
+    return Part("confidence", CONFIDENCE_ONE, "nothing of another family agrees")
 
 
 def value(about: Situation) -> Part:

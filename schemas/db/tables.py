@@ -237,6 +237,7 @@ class QueueEntry(Base):
     family: Mapped[str] = mapped_column(Key)
     kind: Mapped[str] = mapped_column(Text)
     severity: Mapped[str] = mapped_column(Text)
+    scope: Mapped[str] = mapped_column(Text)
     tier: Mapped[str | None] = mapped_column(Key)
     csm: Mapped[str | None] = mapped_column(Key)
     renewal: Mapped[dt.date | None] = mapped_column(Date)

@@ -16,6 +16,8 @@ State = Literal["open", "quiet", "starved", "warming", "unknown", "churned"]
 STATES: Final[tuple[State, ...]] = ("open", "quiet", "starved", "warming", "unknown", "churned")
 
 PROFILE: Final = "profile."
+INSTEAD: Final = {"renewal_date": "contract_end"}
+"""Members of the profile that others stand in for, as they do where signals are judged."""
 
 
 class Open(Struct):
@@ -102,11 +104,15 @@ def _missing(record: Record, needs: Iterable[str]) -> list[str] | None:
     seen = set(record.inputs_seen)
     fields = [need for need in needs if need.startswith(PROFILE)]
     events = [need for need in needs if not need.startswith(PROFILE)]
-    missing = [need for need in fields if not _given(record.profile.get(need.removeprefix(PROFILE)))]
+    missing = [need for need in fields if not _known(record.profile, need.removeprefix(PROFILE))]
     # Whoever was heard of has sent something: an empty list was not written by an engine that keeps it.
     if events and not seen:
         return missing or None
     return missing + [need for need in events if need not in seen]
+
+
+def _known(profile: Mapping[str, Any], member: str) -> bool:
+    return any(_given(profile.get(name)) for name in (member, INSTEAD.get(member, member)))
 
 
 def _given(value: object) -> bool:

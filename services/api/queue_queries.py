@@ -157,11 +157,11 @@ async def open_at(connection: AsyncConnection, account_ids: Sequence[str]) -> di
     found = {
         account_id: Open([], {"critical": 0, "warning": 0, "info": 0, "opportunity": 0}) for account_id in account_ids
     }
-    columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal)
+    columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal, QueueEntry.scope)
     statement = select(*columns, func.count()).where(QueueEntry.account_id == among(account_ids)).group_by(*columns)
-    for account_id, kind, severity, signal, count in await connection.execute(statement):
+    for account_id, kind, severity, signal, scope, count in await connection.execute(statement):
         at = found[account_id]
-        at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope="account"))
+        at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope=scope))
         at.counts[severity if kind == "risk" else "opportunity"] += count
     return found
 

@@ -125,7 +125,7 @@ class Rows:
                 renewal, weight, precedence = self.standing(int(account_id[5:]))
                 rank = (weight * {"critical": 9, "warning": 3, "info": 1}[severity]).quantize(Decimal("0.01"))
                 family = signal.partition(".")[0]
-                yield name, account_id, rank, precedence, signal, family, kind, severity, tier, csm, renewal
+                yield name, account_id, rank, precedence, signal, family, kind, severity, "account", tier, csm, renewal
 
     def of_standings(self) -> Iterator[tuple[Any, ...]]:
         quarters = [dt.date(2024 + n // 4, 1 + n % 4 * 3, 1) for n in range(10)]
@@ -169,7 +169,7 @@ async def fill(url: str, rows: Rows) -> None:
             ("usage_days", "account_id day usage core", rows.of_usage()),
             (
                 "queue_entries",
-                "episode_id account_id rank precedence signal family kind severity tier csm renewal",
+                "episode_id account_id rank precedence signal family kind severity scope tier csm renewal",
                 rows.of_queue(),
             ),
             ("standings", "account_id weight precedence renewal cohort score untried", rows.of_standings()),

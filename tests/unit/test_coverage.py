@@ -54,6 +54,12 @@ def test_a_profile_member_that_says_nothing_is_missing(given: object, expected: 
     assert state(record(profile={"seats": given}), needs=["profile.seats"]).state == expected
 
 
+@pytest.mark.parametrize("member", ["renewal_date", "contract_end"])
+def test_the_end_of_the_contract_stands_in_for_a_renewal_date(member: str) -> None:
+    assert state(record(profile={member: "2026-12-31"}), needs=["profile.renewal_date"]).state == "quiet"
+    assert state(record(profile={}), needs=["profile.renewal_date"]).state == "starved"
+
+
 @pytest.mark.parametrize(("days", "expected"), [(99, "quiet"), (100, "quiet"), (101, "warming")])
 def test_windows_that_are_not_filled_are_warming_until_they_are(days: int, expected: str) -> None:
     found = state(record(), needs=["usage.feature_used"], warming_days=days)

@@ -125,9 +125,15 @@ def test_confidence_rises_with_what_agrees(signal: str, scope: str, families: in
     assert priority.confidence(judged, families).factor == Decimal(factor)
 
 
-def test_families_are_counted_by_kind_and_composites_count_none() -> None:
+def test_families_are_counted_by_kind_and_what_is_no_evidence_counts_none() -> None:
     names = ("usage.decline", "usage.silence", "billing.overdue", "critical.compound", "critical.support_and_billing")
     judged = [Judged(signal=name, kind="risk", severity="info", scope="account") for name in names]
+    judged += [
+        Judged(signal="lifecycle.nps_due", kind="risk", severity="info", scope="account"),
+        Judged(signal="renewal.unsecured", kind="risk", severity="warning", scope="account"),
+        Judged(signal="survey.detractor", kind="risk", severity="warning", scope="user"),
+        Judged(signal="adoption.release_ignored", kind="risk", severity="info", scope="campaign"),
+    ]
     judged.append(Judged(signal="expansion.seats", kind="opportunity", severity="info", scope="account"))
     assert priority.families_open(judged) == {"risk": 2, "opportunity": 1}
 

@@ -63,9 +63,9 @@ WHERE q.account_id = touched.account_id
 
 WRITE_QUEUE = """
 INSERT INTO queue_entries (
-  episode_id, account_id, rank, precedence, signal, family, kind, severity, tier, csm, renewal)
+  episode_id, account_id, rank, precedence, signal, family, kind, severity, scope, tier, csm, renewal)
 SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[], $4::smallint[], $5::text[], $6::text[], $7::text[],
-  $8::text[], $9::text[], $10::text[], $11::date[])
+  $8::text[], $9::text[], $10::text[], $11::text[], $12::date[])
 ON CONFLICT (episode_id) DO UPDATE SET
   rank = excluded.rank, precedence = excluded.precedence, severity = excluded.severity, tier = excluded.tier,
   csm = excluded.csm, renewal = excluded.renewal
@@ -134,7 +134,7 @@ async def refresh_queue(connection: Any, account_ids: Collection[str]) -> None:
         by_account.setdefault(row["account_id"], []).append(row)
     changed = [entry for rows in by_account.values() for entry in _entries(rows)]
     if changed:
-        await connection.execute(WRITE_QUEUE, *_columns(changed, 11))
+        await connection.execute(WRITE_QUEUE, *_columns(changed, 12))
 
 
 def _entries(rows: list[Any]) -> Iterable[tuple[Any, ...]]:
@@ -152,7 +152,7 @@ def _entries(rows: list[Any]) -> Iterable[tuple[Any, ...]]:
             signal = row["signal"]
             yield (
                 *(row["episode_id"], row["account_id"], rank, row["precedence"], signal, priority.family_of(signal)),
-                *(row["kind"], row["severity"], row["tier"], row["csm"], row["renewal"]),
+                *(row["kind"], row["severity"], row["scope"], row["tier"], row["csm"], row["renewal"]),
             )
 
 

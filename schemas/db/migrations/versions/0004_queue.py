@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("family", KEY, nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("tier", KEY, nullable=True),
         sa.Column("csm", KEY, nullable=True),
         sa.Column("renewal", sa.Date(), nullable=True),
