@@ -48,6 +48,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         baseline=round(before, 1),
         threshold=round(before + c.p["days"], 1),
         days=(first, day_of(max(payment.paid_at for payment in last))),
+        event_ids=[payment.event_id for payment in last],
     )
     return sentence, [proof]
 

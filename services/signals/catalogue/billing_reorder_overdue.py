@@ -65,7 +65,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         baseline=interval,
         threshold=math.ceil(c.p["late"] * interval),
         days=(last, c.today),
-        event_ids=None,
+        event_ids=[order.event_id for order in c.dossier.billing.orders if order.day <= last][-4:],
     )
     return sentence, [proof]
 

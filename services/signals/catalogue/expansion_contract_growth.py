@@ -63,13 +63,21 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
         percent = round(100 * growth)
         sentence = f"{current} {currency} a month, {percent:+d} % against {base} a year ago or at the first contract"
         sentence += f"; {times(years, 'year')} of growth in a row." if years else "."
+    since = c.now - YEAR * DAY_US
+    events = [
+        (level.at, level.event_id)
+        for line in paid.paying()
+        for level in line.levels
+        if level.event_id and level.at > since
+    ]
     proof = evidence(
         "mrr",
         None if current is None else str(current),
         currency,
         baseline=None if base is None else str(base),
         threshold=None if base is None else str(base * (1 + Decimal(str(c.p["raise_at"])))),
-        window=(c.now - YEAR * DAY_US, c.now),
+        window=(since, c.now),
+        event_ids=[event_id for _, event_id in sorted(events)[-20:]],
     )
     return sentence, [proof, evidence("years_of_growth", years, "years")]
 

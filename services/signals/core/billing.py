@@ -29,11 +29,12 @@ class Failure(Struct, array_like=True):
 
 
 class Payment(Struct, array_like=True):
-    """A recurring invoice that was paid: issued and settled at these instants (µs)."""
+    """A recurring invoice that was paid: issued and settled at these instants (µs), the latter by an event."""
 
     issued_at: int
     paid_at: int
     invoice_id: str
+    event_id: str = ""
 
     @property
     def days(self) -> int:
@@ -46,6 +47,7 @@ class Order(Struct, array_like=True):
 
     day: int
     invoice_id: str
+    event_id: str = ""
 
 
 class Billing(Struct, array_like=True):

@@ -37,38 +37,38 @@ def invoice_issued(account: Account, event: Event, at: int, records: Records) ->
     if Decimal(invoice.paid) >= Decimal(invoice.amount) and Decimal(invoice.paid) > 0:
         invoice.settled = True
     billing = account.change_dossier().billing
-    billing.order(Order(day_of(at), data.invoice_id))
+    billing.order(Order(day_of(at), data.invoice_id, event.id))
     facts = Fact.INVOICES
     if data.recurring and data.lines:
         _note_lines(account, billing.subscriptions, data, at, event.id)
         facts |= Fact.SUBSCRIPTIONS
     if invoice.settled:
-        _note_settled(account, data.invoice_id, invoice)
+        _note_settled(account, data.invoice_id, invoice, event.id)
     _keep_invoice(account, data.invoice_id, invoice)
     return facts
 
 
 def invoice_paid(account: Account, event: Event, at: int, records: Records) -> int:
     """Settles the invoice whatever the amount."""
-    return _settle(account, event.data.invoice_id, records, None, paid_at=at)
+    return _settle(account, event, records, None, paid_at=at)
 
 
 def invoice_partly_paid(account: Account, event: Event, at: int, records: Records) -> int:
     """Settles the invoice when all parts and credits together reach its amount."""
     data: InvoicePayment = event.data
-    return _settle(account, data.invoice_id, records, data.amount, paid_at=at)
+    return _settle(account, event, records, data.amount, paid_at=at)
 
 
 def invoice_reduced(account: Account, event: Event, at: int, records: Records) -> int:
     """A credit counts like a payment; without an amount it is the whole invoice."""
     data: InvoiceReduced = event.data
-    return _settle(account, data.invoice_id, records, data.amount)
+    return _settle(account, event, records, data.amount)
 
 
 def invoice_voided(account: Account, event: Event, at: int, records: Records) -> int:
     """Settles the invoice; it was no order."""
     account.change_dossier().billing.withdraw(event.data.invoice_id)
-    return _settle(account, event.data.invoice_id, records, None)
+    return _settle(account, event, records, None)
 
 
 def payment_failed(account: Account, event: Event, at: int, records: Records) -> int:
@@ -81,7 +81,8 @@ def payment_failed(account: Account, event: Event, at: int, records: Records) ->
     return Fact.INVOICES
 
 
-def _settle(account: Account, invoice_id: str, records: Records, amount: str | None, paid_at: int = -1) -> int:
+def _settle(account: Account, event: Event, records: Records, amount: str | None, paid_at: int = -1) -> int:
+    invoice_id, event_id = event.data.invoice_id, event.id
     invoice = records.invoice(account, invoice_id) or Invoice()
     was_settled = invoice.settled
     if amount is None:
@@ -93,17 +94,17 @@ def _settle(account: Account, invoice_id: str, records: Records, amount: str | N
     if not was_settled:
         invoice.paid_at = paid_at
         if invoice.settled:
-            _note_settled(account, invoice_id, invoice)
+            _note_settled(account, invoice_id, invoice, event_id)
     _keep_invoice(account, invoice_id, invoice)
     return Fact.INVOICES
 
 
-def _note_settled(account: Account, invoice_id: str, invoice: Invoice) -> None:
+def _note_settled(account: Account, invoice_id: str, invoice: Invoice, event_id: str) -> None:
     """Its failures are over; where a payment settled it, it says how long the account takes to pay."""
     billing = account.change_dossier().billing
     billing.settle(invoice_id)
     if invoice.issued and invoice.recurring and invoice.paid_at >= 0:
-        billing.pay(Payment(invoice.issued_at, invoice.paid_at, invoice_id))
+        billing.pay(Payment(invoice.issued_at, invoice.paid_at, invoice_id, event_id))
 
 
 def _note_lines(account: Account, paid: Subscriptions, data: InvoiceIssued, at: int, event_id: str) -> None:
