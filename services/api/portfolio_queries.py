@@ -1,8 +1,8 @@
 """SQL of the portfolio. Each question is summed where the facts are: what comes back are cells, a few for each group.
 
 One statement answers most of it: `z` holds every account as it stood at the end, `a` with its start, its risk and its
-score, `cells` sums alike accounts, and each section sums cells in its own way. Instants are half open: a state is the one just
-before the instant. Amounts travel as text, so that they stay exact.
+score, `cells` sums alike accounts, and each section sums cells in its own way. Instants are half open: a state is the one
+just before the instant. Amounts travel as text, so that they stay exact.
 """
 
 from __future__ import annotations
@@ -315,6 +315,7 @@ CELLS: Final = """
 
 
 def values(asked: Asked) -> dict[str, Any]:
+    """What the statements' parameters stand for."""
     where = {f"w_{name}": value[:KEY_CHARACTERS] for name, value in asked.where.items()}
     period = asked.period
     return where | {
@@ -398,7 +399,8 @@ ENDED: Final = """
       CASE WHEN NOT t.renewed THEN 'lost' WHEN t.decided_at < :start THEN 'early'
         WHEN t.decided_at < (t.due + 1)::timestamp AT TIME ZONE 'UTC' THEN 'on_time' ELSE 'late' END AS state
     FROM term_ends t {whose_t}
-    WHERE t.decided_at < :end AND (t.due BETWEEN :first AND :last OR t.due < :first AND t.decided_at >= :start)
+    WHERE t.decided_at < :end AND (t.renewed AND t.due BETWEEN :first AND :last
+      OR t.due <= :last AND t.decided_at >= :start)
     UNION ALL
     SELECT grp, currency, n, mrr, 0, state FROM cells WHERE state IS NOT NULL
   ) x GROUP BY currency, state, {by}

@@ -255,6 +255,13 @@ def test_early_renewals_count_when_due_and_late_ones_are_carried_over(api: Askin
     assert euro["renewal_rate"] == 0.5
 
 
+def test_who_left_before_the_period_was_not_expected_to_renew_in_it(api: Asking) -> None:
+    (euro,) = api.portfolio(**{"as_of": END, "from": "2026-04-01", "to": "2026-04-30"})["total"]["renewals"]
+    # bankrupt was due on the first of April and left in February; shrinker is still undecided.
+    assert euro["expected"] == {"due": "0", "carried_over": "400.00", "total": "400.00", "terms": 1}
+    assert (euro["lost"]["terms"], euro["overdue"]["terms"], euro["renewal_rate"]) == (0, 1, None)
+
+
 def test_as_of_a_past_instant_nothing_later_is_known(api: Asking) -> None:
     found = api.portfolio(**{"as_of": "2026-02-20T12:00:00Z", "from": "2026-01-01", "to": "2026-04-30"})
     total = found["total"]
