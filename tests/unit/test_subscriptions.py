@@ -73,6 +73,17 @@ def test_no_line_beyond_the_cap() -> None:
     assert paid.line(SUBSCRIPTION, "s0", "desk") is lines[0]
 
 
+def test_what_ended_first_makes_room() -> None:
+    paid = Subscriptions()
+    for n in range(MAX_LINES):
+        line = paid.line(SUBSCRIPTION, f"s{n}", "desk")
+        assert line is not None
+        line.say(Level(n, mrr="0" if n in (7, 5) else "10"))
+    assert paid.line(SUBSCRIPTION, "new", "desk") is not None
+    assert SUBSCRIPTION + "s5" not in paid.lines
+    assert SUBSCRIPTION + "s7" in paid.lines
+
+
 def test_quantity_and_price_fall_apart() -> None:
     line = Line("desk", [Level(0, "1000.00", "10", "100.00", "0"), Level(DAY_US, "1000.10", "11", "90.92", "5")])
     found = {fall.measure: (fall.before, fall.now) for fall in falls([line], DAY_US, 90)}

@@ -13,10 +13,10 @@ from typing import Final
 
 from msgspec import Struct
 
-from services.signals.core.days import DAY_US
+from services.signals.core.days import DAY_US, NEVER
 
-MAX_LINES: Final = 200
-MAX_LEVELS: Final = 24
+MAX_LINES: Final = 100
+MAX_LEVELS: Final = 16
 YEAR_US: Final = 365 * DAY_US
 SETTLED_IN_US: Final = 30 * DAY_US
 """A contract is put together over its first month: growth counts from the end of it."""
@@ -66,6 +66,12 @@ class Line(Struct, array_like=True):
         while len(self.levels) > MAX_LEVELS:
             self.levels[:2] = [_over(self.levels[0], self.levels[1])]
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is paid for it any more, as far as is known."""
+        last = self.at(NEVER)
+        return last is not None and last.mrr is not None and Decimal(last.mrr) == 0
+
     def at(self, instant: int) -> Level | None:
         """What held at an instant, None before anything was said."""
         found: Level | None = None
@@ -97,12 +103,15 @@ class Subscriptions(Struct, array_like=True):
     lines: dict[str, Line] = {}
 
     def line(self, kind: str, name: str, product: str) -> Line | None:
-        """The line of this name, a new one if there is none; None where there is no room for it."""
+        """The line of this name, a new one if there is none. One that ended makes room for it; None where none did."""
         key = kind + name
         line = self.lines.get(key)
         if line is None:
             if len(self.lines) >= MAX_LINES:
-                return None
+                ended = [(known.levels[-1].at, other) for other, known in self.lines.items() if known.ended]
+                if not ended:
+                    return None
+                del self.lines[min(ended)[1]]
             line = self.lines[key] = Line(product)
         return line
 

@@ -14,8 +14,8 @@ from services.signals.core.days import DAY_US
 
 ANSWERED_DAYS: Final = 90
 """How long an answer stands for what its person thinks."""
-MAX_SURVEYS: Final = 100
-MAX_PEOPLE: Final = 200
+MAX_SURVEYS: Final = 60
+MAX_PEOPLE: Final = 100
 
 
 class Survey(Struct, array_like=True):
