@@ -198,9 +198,9 @@ def test_a_feed_that_stops_for_three_days_blames_no_account(
 ) -> None:
     changes = told([profile("rare", tier="high"), *comes_back(feed())], 109)
     assert [change for change in changes if change[0] != "_portfolio"] == []
-    # The last at 17 on day 44, usually followed at 8 the next day, and 30 hours more.
+    # The last at 17 on day 44, usually followed at 8 the next day, and 42 hours more.
     stale, fresh = changes
-    assert stale == ("_portfolio", "pipeline.source_stale", "raised", round(44 + (17 + 15 + 30) / 24, 4))
+    assert stale == ("_portfolio", "pipeline.source_stale", "raised", round(44 + (17 + 15 + 42) / 24, 4))
     assert fresh == ("_portfolio", "pipeline.source_stale", "cleared", round(RETURNS + 8 / 24, 4))
 
 

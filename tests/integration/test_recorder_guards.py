@@ -181,10 +181,10 @@ async def test_a_source_that_stops_is_said_when_it_is_late_and_when_it_is_back(
     last = start + (20 * 24 - 1) * HOUR
     for source in ("app", "few"):
         guards.row(arrival(source, last, "a0"))
-    await guards.look(connection, client, last + 31 * HOUR)
+    await guards.look(connection, client, last + 43 * HOUR)
     assert not any((await broadcasts(config)).values())
-    # Every hour, and 30 hours more; what is in flight for a minute is waited for.
-    late = last + 31 * HOUR + dt.timedelta(minutes=2)
+    # Every hour, and 42 hours more; what is in flight for a minute is waited for.
+    late = last + 43 * HOUR + dt.timedelta(minutes=2)
     guards.row(tick(late, historical=True))
     await guards.look(connection, client, late)
     assert not any((await broadcasts(config)).values()), "a replay runs"

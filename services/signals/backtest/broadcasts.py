@@ -99,10 +99,10 @@ class _Walk:
             event = what.event
             if not isinstance(event, Event) or event.time_us > self._not_after:
                 continue
+            if event.time_us > until:
+                return False
             if event.type == "portfolio.measured" and event.data.day == day:
                 return True
-            if event.time_us >= until:
-                return False
         return False
 
 

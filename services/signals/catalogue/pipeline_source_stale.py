@@ -69,8 +69,8 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "A source sends nothing on a topic for far longer than is usual about that hour of the week: past the longest gap "
-        "but one of the last four weeks by 30 hours, or by three times what gaps were off lately; a source with events in "
-        "fewer than 200 hours of four weeks, past one and a half times its longest gap but one as well. From two weeks of "
+        "but one of the last four weeks by 42 hours, or by three times what gaps were off lately; a source with events in "
+        "fewer than 150 hours of four weeks, past one and a half times its longest gap but one as well. From two weeks of "
         "history on, with ten accounts and events on ten days and in 40 hours of four weeks. One per source, whatever the "
         "topics; clears when the source sends again on all of them. While it is open, and while a window still overlaps "
         "the hole, no condition of absence or drop that reads the source is raised for the accounts that it feeds."

@@ -25,11 +25,11 @@ MIN_DAYS: Final = 10
 """On how many of the last 28 days it must have sent something: sparser ones have no cadence to speak of."""
 MIN_BUSY: Final = 40
 """In how many hours of the last 28 days."""
-SPARSE: Final = 200
+SPARSE: Final = 150
 """Fewer busy hours than these in 28 days have no firm rhythm: all gaps count, whenever they began."""
 MIN_ACCOUNTS: Final = 10
 """How many accounts it must have fed in the last 28 days."""
-MARGIN: Final = 30
+MARGIN: Final = 42
 """Hours past the usual gap, at least."""
 SHORT_GAP: Final = 6
 BEFORE: Final = 6
@@ -126,7 +126,7 @@ class Feed(Struct):
         return gaps[-2] if len(gaps) > 2 else gaps[-1] if gaps else WEEK
 
     def _margin(self) -> int:
-        """Three times what gaps of the last weeks exceeded the usual by, the worst but one; and a day and a night."""
+        """Three times what gaps of the last weeks exceeded the usual by, the worst but one; and most of two days."""
         hours = self.hours
         excess = [0, 0]
         for before, after in pairwise(hours):
