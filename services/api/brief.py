@@ -353,7 +353,7 @@ def _trainings(history: Iterable[Event], now: dt.datetime) -> dict[str, Any]:
     return {
         "last_year": len(attended),
         "people": len({e.data.get("user") for e in attended if e.data.get("user")}),
-        "latest": [{"time": e.time, "user": e.data.get("user"), "days_ago": (now - e.time).days} for e in latest],
+        "latest": [{"time": e.time, "user": e.data.get("user"), "days_ago": _days_ago(e.time, now)} for e in latest],
     }
 
 
@@ -369,7 +369,7 @@ def _touchpoints(history: list[Event], now: dt.datetime) -> dict[str, Any]:
     return {
         "held": {f"{days}d": sum(_within(e.time, now, days) for e in personal) for days in WINDOWS_D},
         "latest": [_touch(e) for e in personal[::-1][:MOST_TOUCHES]],
-        "last_days_ago": (now - personal[-1].time).days if personal else None,
+        "last_days_ago": _days_ago(personal[-1].time, now) if personal else None,
         "planned": [{"kind": e.data.get("kind"), "due": e.data.get("due")} for e in planned[:MOST_TOUCHES]],
         "missed_90d": len(missed),
     }
@@ -457,6 +457,11 @@ def _renewal(known: Known, today: dt.date) -> dict[str, Any]:
         "opt_out_days": None if opt_out is None else (opt_out - today).days,
         "price_step": step,
     }
+
+
+def _days_ago(at: dt.datetime, now: dt.datetime) -> int:
+    """Midnights (UTC) since: yesterday evening is 1 day ago."""
+    return (now.astimezone(dt.UTC).date() - at.astimezone(dt.UTC).date()).days
 
 
 def _within(at: dt.datetime, now: dt.datetime, days: int) -> bool:

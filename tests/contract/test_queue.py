@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
+from schemas.codec import decode
+from schemas.events import INPUT_TOPICS
 from schemas.health import OpenEpisode
 from services.common import db
+from services.signals.catalogue import load
+from services.signals.core.partition import PartitionEngine
 from tests.conftest import PostgresServer, clean_environment
 from tests.contract.test_api import Api, fill, path_of, problem
 from tests.harness import free_ports, start_service
-from tests.recorded import DAY_0, Stored, erased, event, health, transition
+from tests.recorded import DAY_0, Stored, erased, event, health, milliseconds, transition
 
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2026, 5, 20, 9, tzinfo=dt.UTC)
@@ -512,3 +516,92 @@ def test_a_day_that_is_scored_again_is_replaced(api: Api) -> None:
     assert found["history"][-1] == day
     assert len(found["history"]) == 3
     assert "score_days" not in found
+
+
+# --- from events, through the engine and the recorder ----------------------------------------------------------------
+
+
+def judged(events: list[Stored], until: dt.datetime) -> list[Stored]:
+    """What the engine says of these events, with a tick at each midnight up to `until`."""
+    store: dict[bytes, bytes] = {}
+    engine = PartitionEngine(0, INPUT_TOPICS, load(), store, partitions=1)
+    said: list[Stored] = []
+
+    def take() -> None:
+        effects = engine.take(0, 1e9 * len(said))
+        for key, value in effects.state:
+            store.pop(key, None) if value is None else store.update({key: value})
+        said.extend(
+            Stored(topic, 0, 0, milliseconds(until), key, value, (("sequence", str(sequence).encode()),))
+            for topic, key, value, sequence in effects.signals
+        )
+        said.extend(Stored("health", 0, 0, milliseconds(until), key, value) for key, value in effects.health)
+
+    clock = events[0].timestamp // 86_400_000 * 86_400_000
+    for number, record in enumerate([*events, None]):
+        reached = milliseconds(until) if record is None else record.timestamp
+        while clock <= reached:
+            for topic in range(len(INPUT_TOPICS)):
+                engine.tick(topic, clock * 1000, False)
+            engine.work(1 << 30)
+            take()
+            clock += 86_400_000
+        if record is not None and record.value is not None:
+            parsed = decode(record.topic, record.key, record.value)
+            engine.apply(INPUT_TOPICS.index(record.topic), number, record.key, record.value, parsed, 2**62)
+            take()
+    assert not list(engine.refusals())
+    return said
+
+
+def test_events_become_a_place_in_the_queue_a_brief_and_what_is_starved(api: Api) -> None:
+    def at(days: int) -> dict[str, Any]:
+        return {"time": NOW - days * DAY, "appended": NOW - days * DAY, "id_": f"c{days}"}
+
+    profile = {
+        "name": "Chain",
+        "tier": "low",
+        "csm": "Chain",
+        "seats": 40,
+        "mrr": "8333.34",
+        "currency": "EUR",
+        "contract_start": "2025-11-03",
+        "renewal_date": "2026-06-15",
+    }
+    topic = {"priority": "P3", "topic": "reporting"}
+    events = [
+        event("accounts", "account.updated", "chain", profile, **at(190)),
+        released("reports 2", NOW - 40 * DAY)._replace(timestamp=milliseconds(NOW - 40 * DAY)),
+        event("tickets", "ticket.opened", "chain", {"ticket_id": "t1"} | topic, **at(12)),
+        event("tickets", "ticket.opened", "chain", {"ticket_id": "t2"} | topic, **at(7)),
+        event("engagement", "training.attended", "chain", {"user": "ana"}, **at(6)),
+        event("tickets", "ticket.opened", "chain", {"ticket_id": "t3"} | topic, **at(2)),
+    ]
+    asyncio.run(fill(api.url, [*events, *judged(events, NOW)]))
+
+    (item,) = api.get("/v1/queue", csm="Chain")["items"]
+    assert "support.same_topic" in {signal["signal"] for signal in item["signals"]}
+    assert {name: factors(item)[name] for name in ("value", "renewal", "tenure")} == {
+        "value": 2.0,
+        "renewal": 2.0,
+        "tenure": 1.25,
+    }
+    page = api.client.get(path_of("chain", "/brief"), headers={"accept": "text/markdown"}).text
+    assert "reporting: 3 / 3 / 3, 3 open" in page
+    assert "No usage data" in page
+    told = api.get(path_of("chain", "/brief"))
+    topics = [s for s in told["signals"] if s["signal"] == "support.same_topic"]
+    assert [s["about"] for s in topics] == ["reporting"]
+    assert told["trainings"]["latest"][0]["days_ago"] == 6
+
+    states = {one["signal"]: one for one in api.get(path_of("chain", "/coverage"))["items"]}
+    assert states["support.same_topic"]["state"] == "open"
+    assert (states["usage.decline"]["state"], states["usage.decline"]["missing"]) == ("starved", ["usage.feature_used"])
+    assert all(one["missing"] for one in states.values() if one["state"] == "starved")
+
+    health_now = api.get(path_of("chain", "/health"))
+    assert health_now["cohort"]["quarter"] == "2025-Q4"
+    assert health_now["history"][-1]["day"] == "2026-05-19"
+    assert health_now["history"][-1]["score"] is not None
+    (untried,) = api.get("/v1/views/newest-feature-untried", csm="Chain", feature="reports 2")["items"]
+    assert (untried["account"]["account_id"], untried["usage_seen"]) == ("chain", False)
