@@ -17,8 +17,6 @@ from services.api.portfolio.period import Period
 from services.api.portfolio.retention import FALLING, RISING, Customers, Revenue, RollForward
 from services.api.portfolio.terms import Expected, LookAlikes
 
-RETENTION_TARGETS: Final[dict[str, float]] = {"high": 1.0}
-"""Customers of a tier that a period should keep, as a share. A tier without one has no target."""
 QUARTERS_SHOWN: Final = 12
 BANDS: Final = ("thriving", "healthy", "watch", "critical")
 ENDINGS: Final = ("early", "on_time", "late", "lost", "overdue", "open")
@@ -450,10 +448,21 @@ def groups(found: cells.Sections) -> list[str | None]:
     return sorted(names, key=lambda name: (name is None, name or ""))
 
 
+def retention_targets(setting: str) -> dict[str, float]:
+    """The share of customers to keep by tier, from `tier=share,…`. A tier without one has no target."""
+    return {tier: float(kept) for tier, _, kept in (part.partition("=") for part in setting.split(",") if part)}
+
+
 def measures(
-    found: cells.Sections, group: str | None, *, whole: bool, by: str | None, signals: SignalCount | None
+    found: cells.Sections,
+    group: str | None,
+    *,
+    whole: bool,
+    by: str | None,
+    targets: dict[str, float],
+    signals: SignalCount | None,
 ) -> dict[str, Any]:
-    """`Measures` of every account, or of one group of those `by` something."""
+    """`Measures` of every account, or of one group of those `by` something. `targets` are those of tiers."""
 
     def mine[C: cells.Cell](of: Iterable[C]) -> list[C]:
         return [cell for cell in of if cell.whole == whole and (whole or cell.group == group)]
@@ -469,7 +478,7 @@ def measures(
         "accounts_at_risk": standing.at_risk if standing else 0,
         "accounts_at_critical_risk": standing.at_risk_critical if standing else 0,
         "customers": _customers(standing),
-        "retention_target": RETENTION_TARGETS.get(group or "") if by == "tier" and not whole else None,
+        "retention_target": targets.get(group or "") if by == "tier" and not whole else None,
         "health": _health([standing] if standing else [], standing.accounts if standing else 0),
         "money": [
             _money(

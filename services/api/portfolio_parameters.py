@@ -8,7 +8,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from services.api.parameters import Day, Instant, Parameters, Text, Tier
-from services.api.portfolio.load import ACCOUNTS_PER_CSM
 
 GroupBy = Literal["tier", "csm", "industry", "size", "region", "plan", "channel", "tenure", "cohort", "product"]
 PARTS = ("signals", "reports")
@@ -48,7 +47,13 @@ class PortfolioFilter(Parameters):
         Field(frozenset({"signals"}), description="parts that take longer: signals, reports; signals unless given"),
     ]
     accounts_per_csm: Annotated[
-        int, Field(ACCOUNTS_PER_CSM, ge=1, le=10_000, description="accounts that one manager can carry")
+        int | None,
+        Field(
+            None,
+            ge=1,
+            le=10_000,
+            description="accounts that one manager can carry; EBBTIDE_ACCOUNTS_PER_CSM unless given",
+        ),
     ]
     tier: Annotated[Tier | None, Field(None, description="only this tier; no tier is low")]
     csm: Annotated[Text | None, Field(None, description="only this customer success manager, with the manager's sheet")]

@@ -16,6 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 LOCAL_KAFKA_PORT = 29092
 LOCAL_POSTGRES_PORT = 25432
 
+_TARGET = r"(high|low|tech)=(0(\.[0-9]+)?|1(\.0+)?)"
+RETENTION_TARGETS = rf"^({_TARGET}(,{_TARGET})*)?$"
+
 
 class Settings(BaseSettings):
     """Configuration of all processes. Field `x_y` is the variable `EBBTIDE_X_Y`."""
@@ -75,6 +78,14 @@ class Settings(BaseSettings):
     zendesk_secret: str | None = Field(None, description="signing secret of the Zendesk webhook")
     generic_webhook_secrets: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict, description="JSON object, name to secret, for /v1/webhooks/generic/{name}"
+    )
+
+    # Portfolio.
+    accounts_per_csm: int = Field(40, ge=1, le=10_000, description="accounts that one success manager can carry")
+    retention_targets: str = Field(
+        "high=1.0",
+        pattern=RETENTION_TARGETS,
+        description="share of customers that each tier should keep: tier=share, with commas between",
     )
 
     # Logs.

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.api.portfolio.load import Book, mean
 from services.api.portfolio.money import lifetime_multiple, renewal_bases, share, text, yearly, yearly_of_contract
@@ -16,6 +17,8 @@ from services.api.portfolio.retention import Customers, RollForward, revenue
 from services.api.portfolio.sheet import Scores, compare
 from services.api.portfolio.terms import Expected, LookAlikes
 from services.api.portfolio.time_to_value import Quarter, trend
+from services.api.portfolio_answers import retention_targets
+from services.common.settings import Settings
 
 D = Decimal
 MILLION = D(1_000_000)
@@ -138,6 +141,20 @@ def test_avoidable_and_unavoidable_churn_are_the_whole() -> None:
     assert (found.closing, found.churn) == (52, 0.1)
     assert (found.avoidable_churn, found.unavoidable_churn) == (0.06, 0.04)
     assert Customers(opening=0, new=1, lost=0, lost_avoidable=0).churn is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "targets"),
+    [("high=1.0", {"high": 1.0}), ("", {}), ("high=1,low=0.9,tech=0", {"high": 1.0, "low": 0.9, "tech": 0.0})],
+)
+def test_retention_targets_are_set_by_tier(setting: str, targets: dict[str, float]) -> None:
+    assert retention_targets(Settings(retention_targets=setting).retention_targets) == targets
+
+
+@pytest.mark.parametrize("setting", ["high", "high=2", "gold=1", "high=1.0,", "high=1;low=1", "high=-1"])
+def test_what_is_no_retention_target_is_refused(setting: str) -> None:
+    with pytest.raises(ValidationError, match="retention_targets"):
+        Settings(retention_targets=setting)
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=2)

@@ -19,6 +19,7 @@ from services.api.portfolio.period import PeriodError, resolve
 from services.api.portfolio_parameters import PortfolioFilter
 from services.api.portfolio_queries import Asked
 from services.common.problems import FieldError, bad_parameter
+from services.common.settings import settings
 
 router = APIRouter(prefix="/v1/portfolio", tags=["portfolio"], dependencies=[Depends(require("read"))])
 
@@ -39,6 +40,8 @@ async def get_portfolio(request: Request, wanted: Annotated[PortfolioFilter, Que
 async def _portfolio(
     connection: AsyncConnection, asked: Asked, wanted: PortfolioFilter, as_of: dt.datetime
 ) -> dict[str, Any]:
+    config = settings()
+    targets = answers.retention_targets(config.retention_targets)
     found = await queries.sections(connection, asked)
     sheet_of = asked.where.get("csm")
     counted = await reports.triggered(connection, asked) if sheet_of or "signals" in wanted.include else []
@@ -54,15 +57,22 @@ async def _portfolio(
         "period": answers.period(asked.period),
         "group_by": asked.group_by,
         "filters": asked.where,
-        "total": answers.measures(found, None, whole=True, by=None, signals=total),
+        "total": answers.measures(found, None, whole=True, by=None, targets=targets, signals=total),
         "groups": [
             {"group": group}
-            | answers.measures(found, group, whole=False, by=asked.group_by, signals=by_group.get(group, nothing))
+            | answers.measures(
+                found,
+                group,
+                whole=False,
+                by=asked.group_by,
+                targets=targets,
+                signals=by_group.get(group, nothing),
+            )
             for group in answers.groups(found)
         ],
         "churn_reasons": answers.reasons(found.reasons),
         "time_to_value": answers.value_trend(found.value),
-        "load": answers.carried(found.carried, wanted.accounts_per_csm),
+        "load": answers.carried(found.carried, wanted.accounts_per_csm or config.accounts_per_csm),
         "signals": None if triggered is None else answers.signals(triggered),
         "sheet": await _sheet(connection, asked, sheet_of, counted) if sheet_of else None,
         "reports": await _reports(connection, asked, found) if "reports" in wanted.include else None,
