@@ -46,7 +46,6 @@ def bit(*types: str) -> int:
     return sum(1 << SEEN.index(name) for name in types)
 
 
-USED: Final = bit("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached")
 INVOICED: Final = bit("invoice.issued")
 TICKETED: Final = bit("ticket.opened")
 ANSWERED: Final = bit("survey.answered")
@@ -93,7 +92,7 @@ def _adopted(licences: float | None, trend: float) -> float:
 
 def _adoption(account: Account, now: int) -> Part:
     hot = account.hot
-    if hot.last_usage < 0 and not hot.seen & USED:
+    if hot.last_usage < 0:
         return MISSING
     uses = account.windows.by_age(USAGE, 57)
     days = 1 if uses[0] else 0
