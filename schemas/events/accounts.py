@@ -180,7 +180,7 @@ class TierMeasure(Struct, kw_only=True):
 
 
 class PortfolioMeasured(Struct, kw_only=True):
-    """The portfolio's own movement on one day."""
+    """The portfolio's own movement on one day. `late_sources` had not sent anything for longer than usual as it ended."""
 
     day: dt.date
     accounts: Count
@@ -190,6 +190,7 @@ class PortfolioMeasured(Struct, kw_only=True):
     nps_mean: float | None = None
     csat_mean: float | None = None
     growth_mean_by_segment: dict[str, float] | None = None
+    late_sources: list[SourceState] | None = None
 
 
 TYPES = (

@@ -165,13 +165,13 @@ def test_after_an_hour_it_waits_no_longer() -> None:
 STOPS, RETURNS = 45, 48
 
 
-def feed(accounts: int = 12, days: int = 110) -> list[tuple[float, bytes]]:
+def feed(accounts: int = 12, days: int = 110, now: int = 21) -> list[tuple[float, bytes]]:
     """Uses at four hours of each day, a sixth less from day 31 on, and a high touch account that is used every 9 days.
 
     At the end of the hole 28 days of the first have 83 % x 25/28 = 74 % of the 28 days before.
     """
     found = [
-        (day + hour / 24, line(f"a{account:02d}", day + hour / 24, 25 if day < 31 else 21))
+        (day + hour / 24, line(f"a{account:02d}", day + hour / 24, 25 if day < 31 else now))
         for day in range(days)
         for hour in (8, 11, 14, 17)
         for account in range(accounts)
@@ -180,21 +180,21 @@ def feed(accounts: int = 12, days: int = 110) -> list[tuple[float, bytes]]:
     return sorted(found)
 
 
-def silent_before(lines: list[tuple[float, bytes]]) -> list[bytes]:
-    return [raw for day, raw in lines if not STOPS <= day < RETURNS]
+def silent_before(lines: list[tuple[float, bytes]], stops: int = STOPS) -> list[bytes]:
+    return [raw for day, raw in lines if not stops <= day < stops + 3]
 
 
-def with_backlog(lines: list[tuple[float, bytes]]) -> list[bytes]:
+def with_backlog(lines: list[tuple[float, bytes]], stops: int = STOPS) -> list[bytes]:
     """What the source could not send comes after the first thing that it sends again."""
-    first = next(place for place, (day, _) in enumerate(lines) if day >= RETURNS)
-    hole = [raw for day, raw in lines if STOPS <= day < RETURNS]
-    before = [raw for day, raw in lines[: first + 1] if not STOPS <= day < RETURNS]
+    first = next(place for place, (day, _) in enumerate(lines) if day >= stops + 3)
+    hole = [raw for day, raw in lines if stops <= day < stops + 3]
+    before = [raw for day, raw in lines[: first + 1] if not stops <= day < stops + 3]
     return [*before, *hole, *(raw for _, raw in lines[first + 1 :])]
 
 
 @pytest.mark.parametrize("comes_back", [silent_before, with_backlog])
 def test_a_feed_that_stops_for_three_days_blames_no_account(
-    comes_back: Callable[[list[tuple[float, bytes]]], list[bytes]],
+    comes_back: Callable[..., list[bytes]],
 ) -> None:
     changes = told([profile("rare", tier="high"), *comes_back(feed())], 109)
     assert [change for change in changes if change[0] != "_portfolio"] == []
@@ -202,6 +202,16 @@ def test_a_feed_that_stops_for_three_days_blames_no_account(
     stale, fresh = changes
     assert stale == ("_portfolio", "pipeline.source_stale", "raised", round(44 + (17 + 15 + 42) / 24, 4))
     assert fresh == ("_portfolio", "pipeline.source_stale", "cleared", round(RETURNS + 8 / 24, 4))
+
+
+@pytest.mark.parametrize("comes_back", [silent_before, with_backlog])
+def test_nor_before_it_is_said_that_it_stopped(comes_back: Callable[..., list[bytes]]) -> None:
+    """76 % of what it was on every day since day 31: at the midnight of day 60 one lost day makes it 73 %."""
+    changes = told(comes_back(feed(now=19), 59), 109)
+    assert [change[:3] for change in changes] == [
+        ("_portfolio", "pipeline.source_stale", "raised"),
+        ("_portfolio", "pipeline.source_stale", "cleared"),
+    ]
 
 
 def test_the_same_hole_in_one_accounts_use_is_its_own() -> None:

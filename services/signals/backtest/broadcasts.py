@@ -84,7 +84,7 @@ class _Walk:
                 yield _said(announcements.source_told(told))
 
     def _measure(self, at: int) -> Iterator[Line]:
-        told = self._ledger.midnight(at)
+        told = self._ledger.midnight(at, self._watch.late(at))
         if not self._recorded(date_of(day_of(at) - 1), at + AWAITED_US):
             yield _said(announcements.measured(told))
 

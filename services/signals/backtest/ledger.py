@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import UNSET
 
 from schemas.envelope import Event
-from schemas.events.accounts import PortfolioMeasured
+from schemas.events.accounts import PortfolioMeasured, SourceState
 from services.signals.core.days import DAY_US, add_months, date_of
 from services.signals.core.portfolio import Row, measure
 
@@ -109,8 +110,8 @@ class Ledger:
         if event.type == "account.erased":
             del self._accounts[event.subject]
 
-    def midnight(self, at: int) -> PortfolioMeasured:
-        """The day that ends at the midnight `at` (µs), measured. Midnights may be left out."""
+    def midnight(self, at: int, late: Sequence[SourceState]) -> PortfolioMeasured:
+        """The day that ends at the midnight `at` (µs), measured, with the sources that are late. Midnights may be left out."""
         today = at // DAY_US
         if self._today < 0:
             self._today = today
@@ -118,7 +119,7 @@ class Ledger:
             self._end_day()
         year_ago = add_months(today - 1, -12)
         rows = (account.row(today - 1, year_ago) for account in self._accounts.values() if not account.churned)
-        return measure(rows, date_of(today - 1))
+        return measure(rows, date_of(today - 1), late)
 
     def _end_day(self) -> None:
         ended = self._today

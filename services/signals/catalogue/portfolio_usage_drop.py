@@ -28,7 +28,9 @@ def _left(change: float) -> float:
 
 def _raises(c: Context) -> Finding | None:
     measure = _measure(c)
-    if measure is None or not _fallen(measure, c.p["raise_at"], c.p["day_raise_at"]):
+    if measure is None or any(c.world.topic(feed) == "usage" for feed in measure.late):
+        return None  # what was counted is not all there is
+    if not _fallen(measure, c.p["raise_at"], c.p["day_raise_at"]):
         return None
     lasting = _fallen(measure, c.p["raise_at"], -1)
     return Finding("warning", frozen={"fallen_on": c.today - 1, "lasting": lasting, **_worst(measure)})
@@ -98,7 +100,8 @@ SIGNAL = Signal(
     meaning=(
         "Over the accounts with at least 20 uses in the 28 days before: the median change of usage over 28 complete days is "
         "12.5 % down or more, or that of yesterday against the same weekday of the last 4 weeks is 30 % down or more, "
-        "of all accounts or of a tier of at least 20. From 20 measured accounts on. Clears when the first is less than "
+        "of all accounts or of a tier of at least 20. From 20 measured accounts on, and not where a source of usage was late "
+        "as the day ended. Clears when the first is less than "
         "10 % down and the second less than 15 % (a week without a fall, where the day cannot be told); after 14 days "
         "without a measure it has expired. While the 28 days are 12.5 % down (half of an account's own threshold), a "
         "fall of an account's usage is raised only if it is past its threshold against the portfolio's, or its tier's, "

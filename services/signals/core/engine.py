@@ -41,6 +41,7 @@ from services.signals.core.world import World
 
 Emit = Callable[[Account, str, Transition], None]
 ALL_FACTS = sum(FACT_NAMES)
+USAGE = "usage"
 USAGE_FACTS = Fact.USAGE | Fact.LATE_USAGE
 """What windows are judged by at midnights and late events only."""
 SCORED_AT_ONCE = (
@@ -140,7 +141,7 @@ class Engine:
             watched = account.watched = self.catalogue.watched(account)
         if facts & watched or facts & Fact.TIER:
             users = (event.data.user or "",) if subject else NOBODY
-            self.judge(account, facts, users=users, late=at < hot.clock)
+            self.judge(account, facts if self.naive else facts & watched, users=users, late=at < hot.clock)
             if facts & Fact.TIER:
                 self.arm(account)
 
@@ -284,34 +285,51 @@ class Engine:
         now = hot.clock
         waiting = hot.due
         catalogue = self.catalogue
-        signals: Sequence[Signal] = catalogue.reading(facts)
+        reading: Sequence[tuple[int, Signal]] = catalogue.reading(facts)
         if due:
             ranks: set[int] = {rank for rank, at in waiting.items() if at <= now}  # type: ignore[misc]  # `arm` saw to it
-            ranks.update(catalogue.rank[signal.id] for signal in signals)
+            ranks.update(rank for rank, _ in reading)
             if users:
-                ranks.update(catalogue.rank[signal.id] for signal in catalogue.user_scope)
-            signals = [catalogue.signals[rank] for rank in sorted(ranks)]
+                ranks.update(catalogue.user_ranks)
+            reading = [(rank, catalogue.signals[rank]) for rank in sorted(ranks)]
         context = Context(account, catalogue, now, midnight=midnight, world=self.world)
         parameters = catalogue.by_tier[hot.profile.tier]
         self._risks_changed = False
         if due and (hot.episodes or hot.user_episodes):
             self._end_strays(account)
-        for signal in signals:
+        episodes, armed, judged_by = hot.episodes, hot.armed, now if due else 0
+        for rank, signal in reading:
             if signal.scope == "user":
                 for user_id in users:
                     self._judge_user(context, signal, user_id, parameters, facts, late, due)
-            elif not signal.reads & Fact.RISKS:
-                self._judge_account(context, signal, parameters, facts, late, due)
+                continue
+            reads = signal.reads
+            if reads & Fact.RISKS:
+                continue
+            named = waiting.get(rank, 0)
+            if (
+                reads & facts
+                or 0 < named <= judged_by
+                or (signal.reads_open & facts and signal.id in episodes)
+                # A deadline that `arm` named is nothing to rest on.
+                or (signal.arms & facts and (not named or named == armed) and signal.id not in episodes)
+            ):
+                self._judge_account(context, signal, parameters, named, late)
         if due or self._risks_changed or facts & catalogue.risk_facts:
             for signal in catalogue.risk_readers:
-                self._judge_account(context, signal, parameters, facts | self._risks_changed * Fact.RISKS, late, due)
+                named = waiting.get(catalogue.rank[signal.id], 0)
+                open_or_not = signal.reads_open if signal.id in episodes else 0 if named else signal.arms
+                changed = facts | self._risks_changed * Fact.RISKS
+                if (signal.reads | open_or_not) & changed or 0 < named <= judged_by:
+                    self._judge_account(context, signal, parameters, named, late)
 
     def _judge_portfolio(self, account: Account) -> None:
         """Judge the signals of the portfolio, all of them: they are few, and rarely asked for."""
         context = Context(account, self.catalogue, account.hot.clock, world=self.world)
         parameters = self.catalogue.by_tier[account.hot.profile.tier]
         for signal in self.catalogue.portfolio_scope:
-            self._judge_account(context, signal, parameters, ALL_FACTS, late=False, due=True)
+            named = account.hot.due.get(self.catalogue.rank[signal.id], 0)
+            self._judge_account(context, signal, parameters, named, late=False)
 
     def _judge_user(
         self,
@@ -331,32 +349,31 @@ class Engine:
             self._set_due(context, signal, self._judge_one(context, signal, late))
 
     def _judge_account(
-        self, context: Context, signal: Signal, parameters: Mapping[str, Any], facts: int, late: bool, due: bool
+        self, context: Context, signal: Signal, parameters: Mapping[str, Any], named: int, late: bool
     ) -> None:
-        """Judge a signal of account scope if one of `facts` or its deadline calls for it."""
-        hot = context.account.hot
-        episode = hot.episodes.get(signal.id)
+        """Judge a signal of account scope, whose deadline was `named` (0 for none)."""
+        episode = context.account.hot.episodes.get(signal.id)
         if episode is None and signal.where is not None and not self.naive and not signal.where(context.account):
-            self._aim(context, signal, "")
-            self._set_due(context, signal, 0)
-            return
-        named = hot.due.get(self.catalogue.rank[signal.id], 0)
-        resting = named and named != hot.armed  # a deadline that `arm` named is nothing to rest on
-        reads = signal.reads | (signal.reads_open if episode is not None else 0 if resting else signal.arms)
-        if not (reads & facts or (due and 0 < named <= context.now)):
+            if named:
+                self._aim(context, signal, "")
+                self._set_due(context, signal, 0)
             return
         context.p = parameters[signal.id]
         context.user, context.user_id, context.subject = None, "", ""
-        if signal.fall is not None and episode is None and named % DAY_US == AWAITED_US and named <= context.now:
-            # It waited for the portfolio's measure: the decision is that of the midnight.
-            context.episode = None
-            now, context.now = context.now, context.now - context.now % DAY_US
-            due_at = self._judge_one(context, signal, late, known_at=now)
-            context.now = now
-            self._set_due(context, signal, due_at)
-        elif signal.subjects is None:
+        if signal.subjects is None:
             context.episode = episode
-            self._set_due(context, signal, self._judge_one(context, signal, late))
+            last = context.now - context.now % DAY_US
+            of_midnight = named in (last, last + AWAITED_US) and USAGE in signal.held_by
+            waits = episode is None and (of_midnight or signal.fall is not None)
+            if waits and named == last + AWAITED_US <= context.now:
+                # It waited for the portfolio's measure: the decision is that of the midnight.
+                now, midnight = context.now, context.midnight
+                context.now, context.midnight = last, True
+                due_at = self._judge_one(context, signal, late, known_at=now)
+                context.now, context.midnight = now, midnight
+            else:
+                due_at = self._judge_one(context, signal, late, waits=waits)
+            self._set_due(context, signal, due_at)
         else:
             self._judge_subjects(context, signal, signal.subjects, late)
 
@@ -379,17 +396,20 @@ class Engine:
         context.subject, context.episode = "", None
         self._set_due(context, signal, earliest)
 
-    def _judge_one(self, context: Context, signal: Signal, late: bool, known_at: int = 0) -> int:
+    def _judge_one(
+        self, context: Context, signal: Signal, late: bool, *, waits: bool = False, known_at: int = 0
+    ) -> int:
         """Open, escalate or clear; the next instant at which time alone may change it, or NEVER.
 
-        `known_at` is given where the decision waited: what was said by then counts.
+        With `waits` it is not opened before the last day's measure is known, or an hour has passed since midnight.
+        `known_at` is given where the decision has waited: what was said by then counts.
         """
         today = context.today
         wake = 0
         ended = False
         if context.episode is None:
             finding = signal.raises(context)
-            if finding is not None and (wake := self._held(context, signal, known_at or context.now)):
+            if finding is not None and (wake := self._held(context, signal, waits, known_at or context.now)):
                 finding = None
             past = self._past(context, signal) if finding is not None or signal.once else None
             ended = signal.once and past is not None and past.ordinal > 0
@@ -410,7 +430,7 @@ class Engine:
                 wake = 0 if ended else (today + 1) * DAY_US
             else:
                 worse = signal.escalates(context)
-                if worse is not None and self._in_a_hole(context, signal):
+                if worse is not None and self._in_a_hole(context, signal, context.now):
                     wake = (today + 1) * DAY_US
                 elif worse is not None:
                     self._escalate(context, signal, worse)
@@ -419,17 +439,17 @@ class Engine:
             named = 0
         return min(named or NEVER, wake or NEVER)
 
-    def _held(self, context: Context, signal: Signal, known_at: int) -> int:
+    def _held(self, context: Context, signal: Signal, waits: bool, known_at: int) -> int:
         """When to look again at a condition that holds and is not this account's doing, or not known to be; 0 if it is."""
         tomorrow = (context.today + 1) * DAY_US
-        if self._in_a_hole(context, signal):
+        if self._in_a_hole(context, signal, known_at):
             return tomorrow
-        if signal.fall is None:
-            return 0
         measure = self.world.measure(known_at)
         if measure is None:
             awaited = awaited_until(known_at)
-            return awaited if known_at < awaited else 0
+            return awaited if waits and known_at < awaited else 0
+        if signal.fall is None:
+            return 0
         guard = self.catalogue.guard
         shared = measure.of(context.account.hot.profile.tier)[0]
         if shared is None or measure.accounts < guard["accounts_min"]:
@@ -437,11 +457,16 @@ class Engine:
         change, threshold = signal.fall(context)
         return tomorrow if explained(change, threshold, shared, guard["share"]) else 0
 
-    def _in_a_hole(self, context: Context, signal: Signal) -> bool:
-        """Whether a source that feeds the account is stale, or was within a window that the signal looks at."""
-        if not signal.held_by or not self.world.holes:
+    def _in_a_hole(self, context: Context, signal: Signal, known_at: int) -> bool:
+        """Whether a source that feeds the account is stale, or was within a window that the signal looks at, or was late
+        as yesterday ended."""
+        if not signal.held_by:
             return False
         hot, days = context.account.hot, signal.hole_days
+        if self.world.late(hot.fed, signal.held_by, known_at):
+            return True
+        if not self.world.holes:
+            return False
         days = int(context.p[days]) if isinstance(days, str) else days
         return self.world.held(hot.fed, hot.first_event, signal.held_by, days, context.now)
 
@@ -487,7 +512,7 @@ class Engine:
         else:
             del table[rank]
         account.wake = min(account.wake, due or NEVER)
-        if not (before and due) or before <= context.now:
+        if not (before and due) or before == account.hot.armed:
             account.watched = -1
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:

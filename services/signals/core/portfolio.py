@@ -7,13 +7,13 @@ definition of it: a backtest feeds it from the recording, the recorder from the 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
 
 from msgspec import Struct
 
-from schemas.events.accounts import PortfolioMeasured, TierMeasure
+from schemas.events.accounts import PortfolioMeasured, SourceState, TierMeasure
 from services.signals.core.days import DAY_US, HOUR_US
 
 MIN_ACCOUNTS: Final = 20
@@ -63,6 +63,7 @@ class Measure(Struct, array_like=True):
     accounts: int
     change: tuple[float | None, float | None] = (None, None)
     tiers: dict[str, tuple[float | None, float | None]] = {}
+    late: list[int] = []  # numbers of the feeds that were late as the day ended
 
     def of(self, tier: str) -> tuple[float | None, float | None]:
         """The changes that an account of this tier is held against: its tier's where that was measured, else all."""
@@ -77,8 +78,9 @@ class Benchmarks(Struct, array_like=True):
     growth: dict[str, float] = {}
 
 
-def measure(rows: Iterable[Row], day: dt.date) -> PortfolioMeasured:
-    """The portfolio's movement as `day` ended. `accounts` says how many took part in `usage_change`.
+def measure(rows: Iterable[Row], day: dt.date, late: Sequence[SourceState] = ()) -> PortfolioMeasured:
+    """The portfolio's movement as `day` ended. `accounts` says how many took part in `usage_change`, `late` which sources
+    were late then.
 
     Accounts without a baseline are left out; a tier, and a day's change, are measured from `MIN_ACCOUNTS` on, a mean
     score from `MIN_ANSWERS` on, an industry's growth from `MIN_SEGMENT` on.
@@ -121,6 +123,7 @@ def measure(rows: Iterable[Row], day: dt.date) -> PortfolioMeasured:
             if len(found) >= MIN_SEGMENT
         }
         or None,
+        late_sources=list(late) or None,
     )
 
 
@@ -128,10 +131,10 @@ def _median(values: list[float], least: int = 1) -> float | None:
     return round(median(values), 4) if len(values) >= least else None
 
 
-def kept(told: PortfolioMeasured, at: int) -> Measure:
-    """What a partition keeps of a measure that is known from `at` (µs) on."""
+def kept(told: PortfolioMeasured, at: int, late: list[int]) -> Measure:
+    """What a partition keeps of a measure that is known from `at` (µs) on; `late` are the numbers of late feeds."""
     tiers = {tier: (one.usage_change, one.usage_change_day) for tier, one in (told.by_tier or {}).items()}
-    return Measure(at, told.accounts, (told.usage_change, told.usage_change_day), tiers)
+    return Measure(at, told.accounts, (told.usage_change, told.usage_change_day), tiers, late)
 
 
 def explained(change: float, threshold: float, shared: float, share: float = SHARE) -> bool:

@@ -182,10 +182,11 @@ class Signal(Struct, frozen=True, kw_only=True):
     can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
 
     A condition of absence or drop is `held_by` the topics that it reads: while a source that feeds the account there is
-    stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of that
-    name) overlaps the hole. With `fall`, which gives the account's change of usage and the threshold as ratios minus one,
-    it is judged against the portfolio's change as well, and waits for it at midnights (see `portfolio.explained`). Signals
-    of scope portfolio are judged for the portfolio alone, when it was measured or a source stopped or returned.
+    late or stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of
+    that name) overlaps the hole. With `fall`, which gives the account's change of usage and the threshold as ratios minus
+    one, it is judged against the portfolio's change as well (see `portfolio.explained`). Both wait at midnights for what
+    was measured of the day that ended, for an hour at most. Signals of scope portfolio are judged for the portfolio
+    alone, when it was measured or a source stopped or returned.
     """
 
     id: str
@@ -267,13 +268,14 @@ class Catalogue:
         self.user_reads = 0
         for signal in self.user_scope:
             self.user_reads |= signal.reads | signal.reads_open | signal.arms
-        self._by_facts: dict[int, tuple[Signal, ...]] = {}
+        self.user_ranks = tuple(self.rank[signal.id] for signal in self.user_scope)
+        self._by_facts: dict[int, tuple[tuple[int, Signal], ...]] = {}
 
-    def reading(self, facts: int) -> tuple[Signal, ...]:
-        """The signals that may have to look at a change of any of these facts, in judging order."""
+    def reading(self, facts: int) -> tuple[tuple[int, Signal], ...]:
+        """The signals that may have to look at a change of any of these facts, with their ranks, in judging order."""
         found = self._by_facts.get(facts)
         if found is None:
-            found = tuple(s for s in self._of_accounts if (s.reads | s.reads_open | s.arms) & facts)
+            found = tuple((self.rank[s.id], s) for s in self._of_accounts if (s.reads | s.reads_open | s.arms) & facts)
             self._by_facts[facts] = found
         return found
 

@@ -14,6 +14,8 @@ from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
+from schemas.envelope import from_us
+from schemas.events.accounts import SourceState
 from services.signals.core.days import DAY_US, HOUR_US, NEVER
 
 WEEK: Final = 168
@@ -31,11 +33,17 @@ MIN_ACCOUNTS: Final = 10
 """How many accounts it must have fed in the last 28 days."""
 MARGIN: Final = 42
 """Hours past the usual gap, at least."""
+LATE: Final = 6
+"""Hours past the usual gap after which a source is late: too little to say so, enough to judge nothing by its silence."""
 SHORT_GAP: Final = 6
 BEFORE: Final = 6
 AFTER: Final = 12
 """Hours around an hour of the week in which a gap that began counts as one of that hour."""
 ACCOUNT_DAYS: Final = 28
+FED_DAYS: Final = 28
+"""An account is fed by a source that sent something of it in so many days before the source stopped."""
+GONE_US: Final = 90 * DAY_US
+"""A source that was stale for so long is gone, and holds nothing any more."""
 MAX_FEEDS: Final = 256
 """Sources and topics that are watched; further ones are not."""
 
@@ -54,8 +62,8 @@ class Feed(Struct):
     """What is known of one source on one topic.
 
     `hours` since 1970 in which something came, of the last five weeks; `first` is the first of all, `last` the latest
-    arrival in µs. `accounts` are a few of those it feeds, with the hour in which each was last fed. `limit` is how long
-    after `last` it is stale, in µs, NEVER while its cadence is unknown.
+    arrival in µs. `accounts` are a few of those it feeds, with the hour in which each was last fed. `usual` and
+    `limit` are how long after `last` it is late, and stale, in µs, NEVER while its cadence is unknown.
     """
 
     first: int
@@ -64,6 +72,7 @@ class Feed(Struct):
     accounts: dict[str, int] = {}
     stale: bool = False
     limit: int = NEVER
+    usual: int = NEVER
     margin: int = MARGIN
     margin_day: int = -1
 
@@ -84,10 +93,12 @@ class Feed(Struct):
                 fed[account] = hour
         if self.hours[0] < hour - KEPT_HOURS - WEEK:
             del self.hours[: bisect_left(self.hours, hour - KEPT_HOURS)]
-        self.limit = self._limit(hour)
+        usual, limit = self._limits(hour)
+        self.usual, self.limit = min(usual * HOUR_US, NEVER), min(limit * HOUR_US, NEVER)
         return True
 
-    def _limit(self, hour: int) -> int:
+    def _limits(self, hour: int) -> tuple[int, int]:
+        """After how many hours without anything the source is late, and stale."""
         recent = self.hours[bisect_left(self.hours, hour - ACCOUNT_DAYS * 24) :]
         known = min(self.accounts.values(), default=0) >= hour - ACCOUNT_DAYS * 24
         if (
@@ -97,13 +108,14 @@ class Feed(Struct):
             or len(recent) < MIN_BUSY
             or len({one // 24 for one in recent}) < MIN_DAYS
         ):
-            return NEVER
+            return NEVER, NEVER
         if hour // 24 != self.margin_day:
             self.margin, self.margin_day = self._margin(), hour // 24
-        usual = self._usual(hour, range(-WEEKS, 0)) + self.margin
+        usual = self._usual(hour, range(-WEEKS, 0))
+        limit = usual + self.margin
         if len(recent) < SPARSE:
-            usual = max(usual, sorted(after - before for before, after in pairwise(recent))[-2] * 3 // 2)
-        return usual * HOUR_US
+            limit = max(limit, sorted(after - before for before, after in pairwise(recent))[-2] * 3 // 2)
+        return usual + LATE, limit
 
     def _usual(self, hour: int, weeks: range) -> int:
         """How long it usually is from about this hour of the week to the next arrival, in hours, told by other weeks.
@@ -179,13 +191,17 @@ class SourceWatch:
         self._next = following
         yield from sorted(found, key=lambda told: (told.at, told.source, told.topic))
 
+    def late(self, now: int) -> list[SourceState]:
+        """The sources that should have sent something by `now` (µs), stale or not, by source and topic."""
+        return [
+            SourceState(source=source, topic=topic, since=from_us(feed.last))
+            for (source, topic), feed in sorted(self.feeds.items())
+            if feed.last + feed.usual <= now < feed.last + GONE_US
+        ]
+
 
 # --- as a partition keeps it ----------------------------------------------------------------------------------------
 
-FED_DAYS: Final = 28
-"""An account is fed by a source that sent something of it in so many days before the source stopped."""
-GONE_US: Final = 90 * DAY_US
-"""A source that was stale for so long is gone, and holds nothing any more."""
 MAX_HOLES: Final = 64
 
 

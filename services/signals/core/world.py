@@ -63,7 +63,8 @@ class World(Struct, array_like=True):
         day = day_of_date(told.day)
         if day in self.measures or day > day_of(at) or day <= max(self.measures, default=day) - DAYS_KEPT:
             return False, False
-        self.measures[day] = kept(told, max(at, midnight(day + 1)))
+        late = [self.feed(source.topic, source.source) for source in told.late_sources or ()]
+        self.measures[day] = kept(told, max(at, midnight(day + 1)), late)
         for old in sorted(self.measures)[:-DAYS_KEPT]:
             del self.measures[old]
         return True, day == max(self.measures) and self._benchmark(told, at)
@@ -95,6 +96,13 @@ class World(Struct, array_like=True):
         found = self.measures.get(day_of(now) - 1)
         return found if found is not None and found.at <= now else None
 
+    def late(self, fed: Mapping[int, int], topics: Iterable[str], now: int) -> bool:
+        """Whether a source that feeds an account on one of these topics was late as yesterday ended, known by `now`."""
+        measure = self.measure(now)
+        return measure is not None and any(
+            fed.get(feed, -1) >= day_of(now) - FED_DAYS and self.topic(feed) in topics for feed in measure.late
+        )
+
     # -- sources --------------------------------------------------------------------------------------------------
 
     def feed(self, topic: str, source: str) -> int:
@@ -106,6 +114,10 @@ class World(Struct, array_like=True):
             return MAX_FEEDS
         self.feeds.append(name)
         return len(self.feeds) - 1
+
+    def topic(self, feed: int) -> str:
+        """The topic of a feed by its number, empty for one that is not told apart."""
+        return self.feeds[feed].partition("/")[0] if feed < len(self.feeds) else ""
 
     def stale(self, topic: str, source: str, since: int, at: int) -> bool:
         """A source stopped at `since`, which is known from `at` on (µs). True when it is news."""
@@ -151,8 +163,7 @@ class World(Struct, array_like=True):
         return [
             hole
             for hole in self.holes
-            if fed.get(hole.feed, -1) >= day_of(hole.since) - FED_DAYS
-            and self.feeds[hole.feed].partition("/")[0] in topics
+            if fed.get(hole.feed, -1) >= day_of(hole.since) - FED_DAYS and self.topic(hole.feed) in topics
         ]
 
     def fed_again(self, fed: Mapping[int, int], topic: str, now: int) -> int:

@@ -201,7 +201,7 @@ class Guards:
         """Say what there is to say at `now`, the present, at which everything has been read."""
         if self._historical:
             return
-        self._unsaid += self._watch.until((now - EPOCH) // dt.timedelta(microseconds=1) - IN_FLIGHT_US)
+        self._unsaid += self._watch.until(_us(now) - IN_FLIGHT_US)
         said = bool(self._unsaid)
         while self._unsaid:
             told = self._unsaid[0]
@@ -224,7 +224,7 @@ class Guards:
         if known is None:
             if await connection.fetchval(READY, midnight) < READY_SHARE:
                 return
-            told = measure(await measured_rows(connection, day), day)
+            told = measure(await measured_rows(connection, day), day, self._watch.late(_us(midnight)))
             await connection.execute(KEEP, day, announcements.measured(told).decode())
             known = await connection.fetchrow(KNOWN, day)
         await self._send(client, known[0].encode())
@@ -242,6 +242,10 @@ class Guards:
         rows = [(source, topic, _encode(feed).decode()) for (source, topic), feed in self._watch.feeds.items()]
         if rows:
             await connection.execute(KEEP_FEED, *map(list, zip(*rows, strict=True)))
+
+
+def _us(at: dt.datetime) -> int:
+    return (at - EPOCH) // dt.timedelta(microseconds=1)
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:
