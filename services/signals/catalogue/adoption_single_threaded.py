@@ -45,9 +45,10 @@ def _may_be(c: Context) -> tuple[bool, bool]:
 
 
 def _tenured(c: Context) -> int:
-    """The instant from which it counts."""
+    """The instant from which it counts: a customer of long ago is watched for the 28 days first."""
     hot = c.account.hot
-    return hot.profile.tenure_start(hot.first_event) + int(c.p["tenure_days"]) * DAY_US
+    tenured = hot.profile.tenure_start(hot.first_event) + int(c.p["tenure_days"]) * DAY_US
+    return max(tenured, hot.first_event + DAYS * DAY_US)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -71,6 +72,8 @@ def _due(c: Context) -> int:
     if c.episode is not None:
         return 0
     first = max(c.today + 1, -(-_tenured(c) // DAY_US))
+    if first > c.today + 1:
+        return first * DAY_US
     users, teams = _may_be(c)
     counts = [(users, _users_ahead), (teams, _teams_ahead)]
     found: list[int] = []
@@ -111,9 +114,9 @@ SIGNAL = Signal(
     severity="info",
     pages=False,
     meaning=(
-        "At a midnight, with a tenure of 60 days: exactly one user was active in the 28 complete days before, unless the "
-        "account bought exactly one seat; or, with at least 20 seats, exactly one team was named by the uses in production. "
-        "Clears as soon as two users, or two teams, were active in the 28 days with today."
+        "At a midnight, with a tenure of 60 days and 28 days after the first event: exactly one user was active in the 28 "
+        "complete days before, unless the account bought exactly one seat; or, with at least 20 seats, exactly one team was "
+        "named by the uses in production. Clears as soon as two users, or two teams, were active in the 28 days with today."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 1; Seven reasons customers leave after a pilot (Shin), reason 2",
     reads=Fact.PROFILE | Fact.TEAM,
@@ -169,6 +172,12 @@ CASES = [
         events=[_profile(), _login("2026-02-01T23:59", "bob"), _login("2026-02-20T10:00", "ana")],
         until="2026-03-01",
         expect=[("2026-03-02T00:00:00Z", "raised", "info")],
+    ),
+    Case(
+        name="a customer of long ago is watched for 28 days first",
+        events=[_profile(contract_start="2025-01-01"), _login("2026-01-20T10:00", "ana")],
+        until="2026-01-31",
+        expect=[("2026-01-30T00:00:00Z", "raised", "info")],
     ),
     Case(
         name="59 days are too early to tell",

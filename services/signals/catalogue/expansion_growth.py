@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
-from services.signals.core.days import DAY_US
+from services.signals.core.days import DAY_US, day_of
 from services.signals.core.windows import CORE
 
 UNITS = {"core_usage": "core uses", "active_users": "users"}
@@ -34,7 +34,15 @@ def _enough(c: Context, measure: str, oldest: int) -> bool:
     return bool(MEASURES[measure](c, oldest) >= c.p[f"{measure}_min"])
 
 
+def _first(c: Context) -> int:
+    """The Monday from which anything can lie in the first of the three times four weeks."""
+    day = day_of(c.account.hot.first_event)
+    return day - (day + 3) % 7 + 63
+
+
 def _raises(c: Context) -> Finding | None:
+    if c.today < _first(c):
+        return None
     up = c.p["raise_at"]
     for name in MEASURES:
         if _enough(c, name, 8) and _grew(c, name, up, 4) and _grew(c, name, up, 0):
@@ -53,6 +61,8 @@ def _due(c: Context) -> int:
     monday = c.today + 7 - (c.today + 3) % 7
     if c.episode is not None:
         return monday * DAY_US
+    if c.today < _first(c):
+        return _first(c) * DAY_US
     for ahead in range(1, 4):  # the four weeks before the last four, and those before them, lie behind already
         for name in MEASURES:
             if _enough(c, name, 8 - ahead) and _grew(c, name, c.p["raise_at"], 4 - ahead):

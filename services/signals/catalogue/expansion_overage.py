@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.days import DAY_US
+from services.signals.core.state import Account
+
+
+def _sold_by_seat(account: Account) -> bool:
+    return account.hot.profile.seats > 0 and account.hot.profile.per_seat
 
 
 def _raises(c: Context) -> Finding | None:
-    profile = c.account.hot.profile
-    over = profile.seats and profile.per_seat and c.account.hot.activity.in_28 > profile.seats
+    over = _sold_by_seat(c.account) and c.account.hot.activity.in_28 > c.account.hot.profile.seats
     return Finding("info") if over else None
 
 
@@ -60,6 +64,7 @@ SIGNAL = Signal(
         runbook="expansion.overage",
     ),
     thresholds={"default": {"clear_at": 0.9}},
+    where=_sold_by_seat,
     needs=("profile.seats",),
     raises=_raises,
     clears=_clears,

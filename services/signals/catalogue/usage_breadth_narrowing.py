@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
 from services.signals.core.breadth import age_of_last, days_within, features_used
-from services.signals.core.days import DAY_US
+from services.signals.core.days import DAY_US, day_of
 
 
 def _days(c: Context) -> dict[str, int]:
@@ -15,7 +15,14 @@ def _within(days: dict[str, int], newest: int, oldest: int) -> set[str]:
     return {name for name, used in days.items() if days_within(used, newest, oldest)}
 
 
+def _first(c: Context) -> int:
+    """The first day at which anything can lie in the 28 days before the last 28."""
+    return day_of(c.account.hot.first_event) + 29
+
+
 def _raises(c: Context) -> Finding | None:
+    if c.today < _first(c):
+        return None
     days = _days(c)
     before = _within(days, 29, 56)
     now = _within(days, 1, 28)
@@ -41,6 +48,8 @@ def _due(c: Context) -> int:
     """
     if c.episode is not None:
         return min((c.today + 1) * DAY_US, _new_normal(c))
+    if c.today < _first(c):
+        return _first(c) * DAY_US
     days = _days(c)
     if not _within(days, 0, 56):
         return 0

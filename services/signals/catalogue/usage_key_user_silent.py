@@ -17,7 +17,7 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.breadth import age_of_last, core_users, days_within
-from services.signals.core.days import DAY_US
+from services.signals.core.days import DAY_US, day_of
 
 
 def _main(users: dict[str, int], newest: int, oldest: int, least: int) -> tuple[str, int]:
@@ -39,8 +39,15 @@ def _told(c: Context, ahead: int = 0) -> bool:
     return bool(c.today + ahead - c.p["days"] - c.p["main_days"] >= c.account.hot.noted.users_since)
 
 
+def _first(c: Context) -> int:
+    """The first day at which there can be a main user: their days of use lie before those of silence."""
+    return int(day_of(c.account.hot.first_event) + c.p["days"] + c.p["main_min"])
+
+
 def _raises(c: Context) -> Finding | None:
     silent, days = c.p["days"], c.p["main_days"]
+    if c.today < _first(c):
+        return None
     users = _users(c)
     if not _told(c):
         return None
@@ -69,6 +76,8 @@ def _due(c: Context) -> int:
     """
     if c.episode is not None:
         return _new_normal(c)
+    if c.today < _first(c):
+        return _first(c) * DAY_US
     silent, days, least = c.p["days"], c.p["main_days"], c.p["main_min"]
     users = _users(c)
     if not any(days_within(used, 0, silent + days) for used in users.values()):

@@ -15,14 +15,22 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US, day_of
+from services.signals.core.state import Account
+
+
+def _signed_contract(account: Account) -> bool:
+    return "contract_start" in account.hot.profile.fields
 
 
 def _late_from(c: Context) -> int:
-    """The instant from which the start is overdue, 0 where no contract start is known."""
+    """The instant from which the start is overdue, 0 where no contract start is known.
+
+    Of the time before the account's first event nothing is known: it may have been used then.
+    """
     hot = c.account.hot
-    if "contract_start" not in hot.profile.fields:
+    if not _signed_contract(c.account):
         return 0
-    return hot.profile.tenure_start(hot.first_event) + int(c.p["days"]) * DAY_US
+    return max(hot.profile.tenure_start(hot.first_event), hot.first_event) + int(c.p["days"]) * DAY_US
 
 
 def _raises(c: Context) -> Finding | None:
@@ -65,9 +73,10 @@ SIGNAL = Signal(
     severity="warning",
     pages=False,
     meaning=(
-        "There was never a usage event in production, and the account clock is N × 24 h or more past the midnight of the "
-        "contract's start (high touch 14 days, others 30). Without a contract start nothing is said; use outside "
-        "production does not count and is named. Clears with the first usage event in production."
+        "There was never a usage event in production, and the account clock is N × 24 h or more past both the midnight of "
+        "the contract's start and the account's first event (high touch 14 days, others 30). Without a contract start "
+        "nothing is said; use outside production does not count and is named. Clears with the first usage event in "
+        "production."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 2",
     reads=Fact.PROFILE,
@@ -80,6 +89,7 @@ SIGNAL = Signal(
         runbook="usage.never_started",
     ),
     thresholds={"default": {"days": 30}, "high": {"days": 14}},
+    where=_signed_contract,
     needs=("profile.contract_start",),
     held_by=("usage",),
     raises=_raises,
@@ -127,6 +137,12 @@ CASES = [
         events=[_signed(tier="high")],
         until="2026-01-31",
         expect=[("2026-01-19T00:00:00Z", "raised", "warning")],
+    ),
+    Case(
+        name="a customer of long ago who is known since today may have used it before",
+        events=[_signed(contract_start="2025-03-01")],
+        until="2026-01-31",
+        expect=[("2026-01-31T09:00:00Z", "raised", "warning")],
     ),
     Case(
         name="no contract start is known",

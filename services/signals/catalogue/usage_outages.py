@@ -48,8 +48,10 @@ def _jumped(c: Context, errors_min: int, times_: float, base: tuple[int, int]) -
 
 
 def _jump(c: Context) -> bool:
-    errors, _, before, uses_before = _counts(c)
-    if errors < c.p["errors_min"] or uses_before < c.p["uses_min"]:
+    if c.account.windows.complete(ERRORS, *WEEK) < c.p["errors_min"]:
+        return False
+    _, _, before, uses_before = _counts(c)
+    if uses_before < c.p["uses_min"]:
         return False
     return _jumped(c, c.p["errors_min"], c.p["raise_times"], (before, uses_before))
 
@@ -58,8 +60,7 @@ def _raises(c: Context) -> Finding | None:
     jump = _jump(c)
     if not jump and len(_outages(c)) < c.p["outages"]:
         return None
-    _, _, before, uses_before = _counts(c)
-    return Finding("warning", frozen={"base": [before, uses_before] if jump else None})
+    return Finding("warning", frozen={"base": [*_counts(c)[2:]] if jump else None})
 
 
 def _clears(c: Context) -> str | None:
