@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -220,8 +221,8 @@ def _where(field: str, member: Member, node: Node) -> tuple[Any, Test] | None:
         values.append(part.value)
     if not values:
         return None
-    wanted = frozenset(values)
-    return sorted(values, key=repr), lambda data: getattr(data, field) in wanted
+    wanted, member_of = frozenset(values), attrgetter(field)
+    return sorted(values, key=repr), lambda data: member_of(data) in wanted
 
 
 def _fits(value: Any, member: Member) -> bool:
@@ -290,14 +291,17 @@ def _summed(field: str, members: Mapping[str, Member], where: Mapping[str, Any],
 
 
 def _amount(tests: list[Test], summed: str | None, scale: int) -> Callable[[Any], int]:
-    def counts(data: Any) -> bool:
-        return all(test(data) for test in tests)
+    def count(data: Any) -> int:
+        for test in tests:  # `all` over a generator costs three times as much, and this is asked of every event
+            if not test(data):
+                return 0
+        return 1
 
     if summed is None:
-        return lambda data: 1 if counts(data) else 0
+        return count
 
     def amount(data: Any) -> int:
-        value = getattr(data, summed) if counts(data) else None
+        value = getattr(data, summed) if count(data) else None
         if value is None:
             return 0
         if scale == 1:

@@ -216,6 +216,8 @@ class Node:
         if not isinstance(self.value, dict):
             one = ask(self)
             return None if one is None else dict.fromkeys(TIERS, one)
+        if not self.value:
+            self.say("it is empty", f"Give a value, or one for {DEFAULT}, {', '.join(TIERS)}.")
         parts = self.members((DEFAULT, *TIERS))
         answers = {name: ask(node) for name, node in parts.items()}
         if not parts or any(answer is None for answer in answers.values()):
