@@ -16,6 +16,7 @@ State = Literal["open", "quiet", "starved", "warming", "unknown", "churned"]
 STATES: Final[tuple[State, ...]] = ("open", "quiet", "starved", "warming", "unknown", "churned")
 
 PROFILE: Final = "profile."
+OR: Final = " or "
 INSTEAD: Final = {"renewal_date": "contract_end"}
 """Members of the profile that others stand in for, as they do where signals are judged."""
 
@@ -71,7 +72,7 @@ def summary(states: Iterable[SignalState]) -> dict[str, int]:
 
 def _state(record: Record, entry: Mapping[str, Any]) -> SignalState:
     open_now = [episode.episode_id for episode in record.open_episodes if episode.signal == entry["id"]]
-    missing = _missing(record, entry.get("needs") or ())
+    missing = _missing(record, entry.get("needs") or (), entry.get("inputs") or ())
     until = _warm_at(record, entry.get("warming_days") or 0)
     state: State
     if record.churned:
@@ -99,15 +100,20 @@ def _state(record: Record, entry: Mapping[str, Any]) -> SignalState:
     )
 
 
-def _missing(record: Record, needs: Iterable[str]) -> list[str] | None:
-    """What is needed and not there; None where that cannot be told."""
+def _missing(record: Record, needs: Iterable[str], inputs: Iterable[str]) -> list[str] | None:
+    """What is needed and not there; None where that cannot be told.
+
+    A signal that names no event type as needed has to have heard of one of its inputs: which one is left open.
+    """
     seen = set(record.inputs_seen)
     fields = [need for need in needs if need.startswith(PROFILE)]
     events = [need for need in needs if not need.startswith(PROFILE)]
     missing = [need for need in fields if not _known(record.profile, need.removeprefix(PROFILE))]
     # Whoever was heard of has sent something: an empty list was not written by an engine that keeps it.
-    if events and not seen:
-        return missing or None
+    if not seen:
+        return missing or (None if events or inputs else missing)
+    if not events and inputs and seen.isdisjoint(inputs):
+        return [*missing, OR.join(inputs)]
     return missing + [need for need in events if need not in seen]
 
 

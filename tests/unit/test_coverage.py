@@ -54,6 +54,15 @@ def test_a_profile_member_that_says_nothing_is_missing(given: object, expected: 
     assert state(record(profile={"seats": given}), needs=["profile.seats"]).state == expected
 
 
+def test_without_named_needs_one_of_the_inputs_must_have_come() -> None:
+    assert state(record(), inputs=["usage.logged_in", "usage.feature_used"]).state == "quiet"
+    starved = state(record(), inputs=["ticket.opened", "ticket.closed"])
+    assert (starved.state, starved.missing) == ("starved", ["ticket.opened or ticket.closed"])
+    assert state(record(), inputs=["ticket.opened"], needs=["usage.feature_used"]).state == "quiet"
+    assert state(record(), inputs=["ticket.opened"], needs=["profile.seats"]).missing == ["ticket.opened"]
+    assert state(record(inputs_seen=[]), inputs=["ticket.opened"]).state == "unknown"
+
+
 @pytest.mark.parametrize("member", ["renewal_date", "contract_end"])
 def test_the_end_of_the_contract_stands_in_for_a_renewal_date(member: str) -> None:
     assert state(record(profile={member: "2026-12-31"}), needs=["profile.renewal_date"]).state == "quiet"
