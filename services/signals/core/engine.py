@@ -639,6 +639,7 @@ class Engine:
         if day <= windows.today:
             return
         account.tomorrow = (day + 1) * DAY_US
+        account.fed_today = 0
         activity = hot.activity
         seats = hot.profile.seats
         if seats:

@@ -347,26 +347,29 @@ class PartitionEngine:
                 hot.clock = at
         hot.offsets[topic] = offset
         feed = self._feeds[topic].get(event.source)
-        if feed is None:
-            feed = self._feed(topic, event.source)
-        day = at // DAY_US
-        if hot.fed.get(feed, -1) < day:
-            hot.fed[feed] = day
-            if len(hot.fed) > FEEDS_OF_ACCOUNT:
-                del hot.fed[min(hot.fed, key=hot.fed.__getitem__)]
+        if feed is None or not account.fed_today >> feed & 1:
+            self._fed(account, topic, event.source, at)
         if event.__class__ is ERASED:
             self._erase(account)
         else:
             self._engine.apply(account, event, at)
         state.applied_count[topic] += 1
 
-    def _feed(self, topic: int, source: str) -> int:
-        """The number of a source on a topic, remembered."""
+    def _fed(self, account: Account, topic: int, source: str, at: int) -> None:
+        """Note that a source sent something of an account."""
         known = self._feeds[topic]
-        if len(known) > SOURCES_REMEMBERED:
-            known.clear()
-        number = known[source] = self.state.world.feed(self.topics[topic], source)
-        return number
+        feed = known.get(source)
+        if feed is None:
+            if len(known) >= SOURCES_REMEMBERED:
+                known.clear()
+            feed = known[source] = self.state.world.feed(self.topics[topic], source)
+        fed, day = account.hot.fed, at // DAY_US
+        if fed.get(feed, -1) < day:
+            fed[feed] = day
+            if len(fed) > FEEDS_OF_ACCOUNT:
+                del fed[min(fed, key=fed.__getitem__)]
+        if day >= account.windows.today:
+            account.fed_today |= 1 << feed
 
     def _broadcast(self, event: Event, at: int) -> None:
         """Keep what was said to every account. What it changes for the portfolio, and for every account, is judged."""

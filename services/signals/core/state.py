@@ -109,7 +109,8 @@ class Account:
 
     `wake` is no later than the next instant at which time alone can change the account; `tomorrow` is the midnight that
     ends its day; `watched` are the facts that some signal has to look at as the account stands, -1 where that is to be
-    found out. `portfolio` marks the one that stands for all of them. `new_ids` are those of this effect, by hour.
+    found out. `portfolio` marks the one that stands for all of them. `fed_today` are the feeds that sent something on its
+    day already, as bits. `new_ids` are those of this effect, by hour.
     `parts` are the components of the health score as last worked out, `unscored` the facts that changed since.
     `seen_users` remembers last active days that were read.
     """
@@ -122,6 +123,7 @@ class Account:
         "dirty_invoices",
         "dirty_tickets",
         "dirty_users",
+        "fed_today",
         "fresh",
         "health_published",
         "health_urgent",
@@ -155,6 +157,7 @@ class Account:
         self._dossier: Dossier | None = None
         self._read_dossier = read_dossier
         self.dirty_dossier = False
+        self.fed_today = 0
         self.key = key
         self.portfolio = key == PORTFOLIO_KEY
         self.id = PORTFOLIO_ACCOUNT if self.portfolio else key.decode()
