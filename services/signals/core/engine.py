@@ -295,7 +295,7 @@ class Engine:
         context = Context(account, catalogue, now, midnight=midnight, world=self.world)
         parameters = catalogue.by_tier[hot.profile.tier]
         self._risks_changed = False
-        if due and (hot.episodes or hot.user_episodes):
+        if due and now == hot.armed and (hot.episodes or hot.user_episodes):
             self._end_strays(account)
         episodes, armed, judged_by = hot.episodes, hot.armed, now if due else 0
         for rank, signal in reading:
@@ -371,6 +371,8 @@ class Engine:
                 context.now, context.midnight = last, True
                 due_at = self._judge_one(context, signal, late, known_at=now)
                 context.now, context.midnight = now, midnight
+                if due_at <= now:  # nothing waited: this very instant is a deadline of its own
+                    due_at = self._judge_one(context, signal, late)
             else:
                 due_at = self._judge_one(context, signal, late, waits=waits)
             self._set_due(context, signal, due_at)
