@@ -249,7 +249,7 @@ class Release(Base):
     __tablename__ = "releases"
 
     feature: Mapped[str] = mapped_column(Key, primary_key=True)
-    released_at: Mapped[dt.datetime] = mapped_column(Instant, comment="the latest, where it was released again")
+    released_at: Mapped[dt.datetime] = mapped_column(Instant, comment="the earliest: a feature is released once")
     advanced: Mapped[bool] = mapped_column(Boolean)
 
 

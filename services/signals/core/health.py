@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.envelope import from_us
-from schemas.health import Component, Health, OpenEpisode, ScoreDay, UsageDay, WouldChange
+from schemas.health import Component, Health, OpenEpisode, ScoreDay, UntriedRelease, UsageDay, WouldChange
 from schemas.health import Windows as Headline
 from services.signals.core.apply import SEEN
 from services.signals.core.components import COMPONENTS
 from services.signals.core.days import DAY_US, date_of, day_of
-from services.signals.core.score import band_of, combine, contributions
+from services.signals.core.releases import untried
+from services.signals.core.score import band_of, combine, contributions, score
 from services.signals.core.scores import KEPT_DAYS, ended, on
 from services.signals.core.state import Account
 from services.signals.core.windows import CORE, DAYS, USAGE
@@ -49,9 +50,9 @@ def score_parts(record: Health, account: Account, weights: Mapping[str, float]) 
     """Fill in the score as of the account clock: components, what drags it down, what would change it, its trend."""
     hot = account.hot
     now, today = hot.clock, day_of(hot.clock)
-    values = [component.value(account, now).score for component in COMPONENTS]
     shares = list(weights.values())
-    tenths, record.coverage = combine(values, shares)
+    new = score(account, now, COMPONENTS, shares)
+    values, tenths, record.coverage = new.parts, new.tenths, new.coverage
     known = sum(weight for value, weight in zip(values, shares, strict=True) if value is not None)
     given = contributions(values, shares, tenths)
     changes: list[tuple[float, WouldChange]] = []
@@ -141,6 +142,10 @@ def health(account: Account, world: World, weights: Mapping[str, float], *, hist
             if entry.points >= 0
         ],
         inputs_seen=[name for place, name in enumerate(SEEN) if hot.seen >> place & 1],
+        untried_releases=[
+            UntriedRelease(feature=release.feature, released_at=from_us(release.at))
+            for release in untried(account, world)
+        ],
     )
     if not hot.churned:
         score_parts(record, account, weights)

@@ -94,7 +94,7 @@ def contradiction(row: TransitionRow) -> RefusedRow:
 
 
 class Events(Struct):
-    """What one batch of the input topics adds to accounts' histories, and the latest release of each feature."""
+    """What one batch of the input topics adds to accounts' histories, and the release of each feature."""
 
     entries: dict[tuple[str, dt.datetime, bytes], TimelineRow] = {}
     erasures: dict[str, ErasureRow] = {}
@@ -110,7 +110,7 @@ def fold_events(rows: Iterable[EventRow]) -> Events:
             continue
         if isinstance(row, ReleaseRow):
             before = batch.releases.get(row.feature)
-            if before is None or row.released_at > before.released_at:
+            if before is None or row.released_at < before.released_at:
                 batch.releases[row.feature] = row
             continue
         held = batch.erasures.get(row.account_id)

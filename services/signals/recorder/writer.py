@@ -338,7 +338,7 @@ WRITE_RELEASES = """
 INSERT INTO releases AS r (feature, released_at, advanced)
 SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::bool[])
 ON CONFLICT (feature) DO UPDATE SET released_at = excluded.released_at, advanced = excluded.advanced
-WHERE excluded.released_at > r.released_at
+WHERE excluded.released_at < r.released_at
 """
 
 

@@ -79,7 +79,7 @@ def upgrade() -> None:
             "released_at",
             sa.DateTime(timezone=True),
             nullable=False,
-            comment="the latest, where it was released again",
+            comment="the earliest: a feature is released once",
         ),
         sa.Column("advanced", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("feature", name=op.f("pk_releases")),
