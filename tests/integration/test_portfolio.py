@@ -114,25 +114,24 @@ def story() -> list[Stored]:
     ]
 
 
+def scored(
+    account: str, score: float, executive: float, *, as_of: dt.datetime, open_episodes: tuple[str, ...] = ()
+) -> Stored:
+    record = health(account, 2, open_episodes=open_episodes, as_of=as_of)
+    components = [
+        {"name": name, "score": value, "weight": 50.0, "contribution": 0.0, "why": "", "action": ""}
+        for name, value in (("adoption", 70.0), ("executive_relationship", executive), ("survey", None))
+    ]
+    members = {"score": score, "band": "watch" if score < 70 else "healthy", "components": components}
+    return record._replace(value=json.dumps(json.loads(record.value or b"") | members).encode())
+
+
 def scores() -> list[Stored]:
-    found = []
-    for account, score, executive in (("grower", 90.0, 80.0), ("dollar", 60.0, 20.0), ("late", 81.0, 60.0)):
-        record = health(
-            account, 2, open_episodes={"dollar": ("d1",), "grower": ("g1",)}.get(account, ()), as_of=at("2026-04-30")
-        )
-        components = [
-            {"name": name, "score": value, "weight": 50.0, "contribution": 0.0, "why": "", "action": ""}
-            for name, value in (("adoption", 70.0), ("executive_relationship", executive), ("survey", None))
-        ]
-        body = with_members(
-            record.value or b"", score=score, band="watch" if score < 70 else "healthy", components=components
-        )
-        found.append(record._replace(value=body))
-    return found
-
-
-def with_members(value: bytes, **members: Any) -> bytes:
-    return json.dumps(json.loads(value) | members).encode()
+    opened = {"dollar": ("d1",), "grower": ("g1",)}
+    return [
+        scored(account, score, executive, as_of=at("2026-04-30"), open_episodes=opened.get(account, ()))
+        for account, score, executive in (("grower", 90.0, 80.0), ("dollar", 60.0, 20.0), ("late", 81.0, 60.0))
+    ]
 
 
 async def fill(url: str, found: list[Stored], *, batch: int = 7) -> None:
@@ -522,12 +521,27 @@ def books() -> list[Stored]:
     return found
 
 
+def team() -> list[Stored]:
+    """Two managers today: Cleo's accounts score six below Dora's, and three of four are at risk and renew within 90 days."""
+    found = []
+    now = dt.datetime.now(dt.UTC)
+    for n, days in enumerate((20, 50, 89, 92)):
+        account, renews = f"cleo-{n}", (now + dt.timedelta(days=days)).date().isoformat()
+        found.append(signs(account, "2025-01-01", csm="Cleo", industry="law 9", renewal_date=renews))
+        found.append(transition(account, f"c{n}", 1, "raised", opened=at("2026-03-01")))
+        found.append(scored(account, 66.0, 31.0, as_of=now, open_episodes=(f"c{n}",)))
+    for n in range(3):
+        found.append(signs(f"dora-{n}", "2025-01-01", csm="Dora", industry="law 9"))
+        found.append(scored(f"dora-{n}", 72.0, 62.0, as_of=now))
+    return found
+
+
 @pytest.fixture(scope="module")
 def worked(
     postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Asking]:
     folder: Path = tmp_path_factory.mktemp("worked")
-    yield from served(postgres, migrated_template, folder, "worked", books(), batch=500)
+    yield from served(postgres, migrated_template, folder, "worked", books() + team(), batch=500)
 
 
 MARCH = {"as_of": "2026-03-31T23:00:00Z", "from": "2026-03-01", "to": "2026-03-31"}
@@ -554,6 +568,15 @@ def test_time_to_value_falls_by_quarter(worked: Asking) -> None:
         ("2026-Q1", 83),
     ]
     assert [step["days_saved"] for step in found] == [None, 8, 6]
+
+
+def test_a_sheet_says_what_the_text_says(worked: Asking) -> None:
+    """Customer Success, law 9: six below the team, the executive component lowest, three at risk within 90 days."""
+    sheet = worked.portfolio(csm="Cleo", industry="law 9")["sheet"]
+    assert (sheet["accounts"], sheet["score"], sheet["team_score"], sheet["gap"]) == (4, 66.0, 72.0, -6.0)
+    assert sheet["dragging_down"] == {"name": "executive_relationship", "score": 31.0, "team": 62.0, "gap": -31.0}
+    assert [entry["account_id"] for entry in sheet["renewals_at_risk"]] == ["cleo-0", "cleo-1", "cleo-2"]
+    assert {entry["severity"] for entry in sheet["renewals_at_risk"]} == {"warning"}
 
 
 def test_1600_accounts_by_manager(worked: Asking) -> None:
