@@ -35,6 +35,8 @@ def _fell(c: Context, peak: float) -> bool:
 
 def _raises(c: Context) -> Finding | None:
     hot = c.account.hot
+    if hot.band == "thriving" and hot.score > 100 - c.p["points"]:
+        return None  # no peak is as far above
     peak = _peak(c) if hot.score >= 0 and _enough(c, hot.coverage) else None
     if peak is None or peak.points < 0 or not _fell(c, peak.points):
         return None

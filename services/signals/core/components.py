@@ -36,6 +36,7 @@ FULL_SHARE: Final = 0.8
 LICENCES_SHARE: Final = 0.6
 """Weight of licences in use against the trend of usage, where both are known."""
 GOAL_SHARE: Final = 0.6
+TREND_MIN: Final = 20
 OVERDUE: Final = ((60, 0.0), (30, 15.0), (15, 40.0), (1, 70.0))
 """Days past due of the oldest unpaid recurring invoice, and what payment is worth from there."""
 AGED_US: Final = 10 * DAY_US
@@ -78,11 +79,17 @@ def _licences(account: Account) -> float | None:
 
 
 def _trend(account: Account) -> float:
-    """100 where usage held or grew against the 28 complete days before, 0 where it halved or never was."""
+    """100 where usage held or grew against the 28 complete days before, 0 where it halved or stopped.
+
+    Fewer uses than `TREND_MIN` before are too few to tell more than whether it is used at all.
+    """
     windows = account.windows
-    current, previous = windows.complete_28(USAGE), windows.complete_previous_28(USAGE)
-    if not previous:
-        return 100.0 if current or windows.now[USAGE] else 0.0
+    return _held(windows.complete_28(USAGE), windows.complete_previous_28(USAGE), windows.now[USAGE])
+
+
+def _held(current: int, previous: int, today: int) -> float:
+    if previous < TREND_MIN:
+        return 100.0 if current or today else 0.0
     return 100 * min(1.0, max(0.0, (current / previous - 0.5) / 0.5))
 
 
@@ -95,16 +102,17 @@ def _adoption(account: Account, now: int) -> Part:
     if hot.last_usage < 0:
         return MISSING
     uses = account.windows.by_age(USAGE, 57)
-    days = 1 if uses[0] else 0
-    for reach in (28, 56):
-        for age in range(reach, 0, -1) if not days or days > 1 else ():
-            if uses[age]:
-                days = min(days or reach + 1 - age, reach + 1 - age)
-                break
-    if leaving := hot.activity.next_change():
-        days = min(days or leaving, leaving)
+    days = 1 if uses[0] or uses[28] or uses[56] else 0
+    if not days:
+        for reach in (28, 56):
+            for age in range(reach - 1, 0, -1):
+                if uses[age]:
+                    days = min(days or reach + 1 - age, reach + 1 - age)
+                    break
+        if leaving := hot.activity.next_change():
+            days = min(days or leaving, leaving)
     rests = (day_of(now) + days) * DAY_US if days else NEVER
-    return Part(_adopted(_licences(account), _trend(account)), rests)
+    return Part(_adopted(_licences(account), _held(sum(uses[1:29]), sum(uses[29:57]), uses[0])), rests)
 
 
 def _adoption_words(account: Account, now: int) -> Words:

@@ -6,6 +6,7 @@ It decides everything and does nothing: the shell reads records, hands them over
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -16,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from schemas.codec import Refusal
-from schemas.envelope import Event
+from schemas.envelope import Event, from_us
 from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
@@ -132,6 +133,7 @@ class PartitionEngine:
         )
         self._engine.world = self.state.world
         self._own: tuple[int, ...] = ()
+        self._counted_since: dict[str, dt.datetime] = {}
         self._number_measures(0)
         self.clock = 0
         self._bucketed = topics.index("usage")
@@ -261,6 +263,8 @@ class PartitionEngine:
                 numbered = Numbered(state.measures_ever, since)
             state.measures[measure.key] = numbered
         self._own = tuple(numbered.number for numbered in state.measures.values())
+        since_of = {key.partition(":")[0]: numbered.since for key, numbered in state.measures.items()}
+        self._counted_since = {name: from_us(at) for name, at in since_of.items() if at}
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -839,6 +843,8 @@ class PartitionEngine:
         weights = self._engine.catalogue.weights[account.hot.profile.tier]
         all_days = account.health_urgent and not historical
         record = health(account, state.world, weights, historical=historical, all_days=all_days)
+        if self._counted_since:
+            record.counted_since = self._counted_since
         account.hot.scores_told = day_of(account.hot.clock) - 1
         effects.health.append((account.key, _encode_json(record)))
         account.health_urgent = False

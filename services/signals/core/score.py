@@ -124,7 +124,7 @@ def contributions(parts: Sequence[float | None], weights: Sequence[float], tenth
 
 def band_of(points: float, before: str = "") -> str:
     """The band of a score, given the band that it was in: downwards a band is left only past its slack."""
-    plain = next(name for name, begins in BANDS if points >= begins)
+    plain = BANDS[0][0] if points >= BANDS[0][1] else next(name for name, begins in BANDS if points >= begins)
     if before and BAND_RANK[plain] < BAND_RANK[before]:
         held = next((name for name, begins in BANDS if points >= begins - SLACK), plain)
         return held if BAND_RANK[held] <= BAND_RANK[before] else before

@@ -34,16 +34,16 @@ def settle(hot: Hot, until: int) -> None:
 
 def ended(hot: Hot, first: int, last: int) -> list[DayScore]:
     """The days from `first` to `last` that are held, by day. Days since the last one that was settled rest on its score."""
-    found = []
-    size = _DAY.size
-    count = len(hot.scores) // size
-    for day in range(max(first, hot.scores_until - count + 1), last + 1):
-        if day <= hot.scores_until:
-            place = count - 1 - (hot.scores_until - day)
-            tenths, percent = _DAY.unpack_from(hot.scores, place * size)
-            found.append(DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100))
-        elif hot.scores_until >= 0:
-            found.append(DayScore(day, hot.score, hot.coverage))
+    until = hot.scores_until
+    if until < 0:
+        return []
+    oldest = until - len(hot.scores) // _DAY.size + 1
+    found = [
+        DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100)
+        for day, (tenths, percent) in enumerate(_DAY.iter_unpack(hot.scores), oldest)
+        if first <= day <= last
+    ]
+    found += [DayScore(day, hot.score, hot.coverage) for day in range(max(first, until + 1), last + 1)]
     return found
 
 

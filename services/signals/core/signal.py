@@ -179,7 +179,8 @@ class Signal(Struct, frozen=True, kw_only=True):
     `where` is false of accounts of which it cannot hold as their profile stands: there it is not judged while closed.
 
     `needs` are the event types (`usage.feature_used`) and profile fields (`profile.seats`) without any one of which it
-    can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event.
+    can say nothing about an account: there it is starved. It is warming until `warming_days` after the first event, or
+    after the latest of the operators' `measures` that it counts by came into force.
 
     A condition of absence or drop is `held_by` the topics that it reads: while a source that feeds the account there is
     late or stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of
@@ -217,6 +218,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     where: Callable[[Account], bool] | None = None
     needs: tuple[str, ...] = ()
     warming_days: int = 0
+    measures: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
     hole_days: int | str = 0
     fall: Callable[[Context], tuple[float, float]] | None = None

@@ -36,26 +36,24 @@ def note_feature(account: Account, data: FeatureUsed) -> int:
 def note_use(account: Account, data: FeatureUsed, day: int) -> int:
     """Note the use of a core or advanced feature, and who uses a core feature. The facts that changed."""
     hot = account.hot
-    noted, today = hot.noted, day_of(hot.clock)
-    name, user = data.feature, data.user if data.core else None
-    facts = _ignored(account, name) if hot.user_episodes and name not in noted.features else 0
+    noted = hot.noted
     features = noted.features
-    if features and not (
-        day - noted.base < WAITING_DAYS
+    name, user = data.feature, data.user if data.core else None
+    facts = _ignored(account, name) if hot.user_episodes and name not in features else 0
+    offset = day - noted.base
+    if not (
+        features
+        and 0 <= offset < WAITING_DAYS
         and (name in features or len(features) < WAITING_FEATURES)
         and (user is None or user in noted.users or len(noted.users) < WAITING_USERS)
     ):
-        _store(account, today)
-    if not noted.features:
+        today = day_of(hot.clock)
+        if features:
+            _store(account, today)
         noted.base = today - LATE_DAYS
-    offset = day - noted.base
-    if offset < 0:
-        _store(account, today)
-        breadth = account.change_dossier().breadth
-        hot.over_cap += breadth.use_late(name, day, advanced=data.advanced)
-        if user is not None and noted.users_since <= day >= breadth.origin:
-            breadth.users[user] = breadth.users.get(user, 0) | 1 << (day - breadth.origin)
-        return facts | Fact.BREADTH | Fact.ADVANCED
+        offset = day - noted.base
+        if offset < 0:
+            return facts | _note_late(account, data, day, user)
     bit = 1 << offset
     noted.features[name] = noted.features.get(name, 0) | bit
     if data.advanced:
@@ -66,6 +64,16 @@ def note_use(account: Account, data: FeatureUsed, day: int) -> int:
     if user is not None and day >= noted.users_since:
         noted.users[user] = noted.users.get(user, 0) | bit
     return facts | Fact.BREADTH
+
+
+def _note_late(account: Account, data: FeatureUsed, day: int, user: str | None) -> int:
+    """Note a use that is too late to wait with others, while none waits."""
+    noted, breadth = account.hot.noted, account.change_dossier().breadth
+    breadth.take_in(noted, day_of(account.hot.clock))
+    account.hot.over_cap += breadth.use_late(data.feature, day, advanced=data.advanced)
+    if user is not None and noted.users_since <= day >= breadth.origin:
+        breadth.users[user] = breadth.users.get(user, 0) | 1 << (day - breadth.origin)
+    return Fact.BREADTH | Fact.ADVANCED
 
 
 def _ignored(account: Account, name: str) -> int:
