@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from schemas.envelope import Instant
 
@@ -87,6 +87,7 @@ class Health(Struct, kw_only=True):
     `score`, `band` and the trends are null while no score is computed. `usage_days` are the days that changed since
     the last record, and on live day rolls the last 92; `score_days` are the days whose score was settled since then.
     `inputs_seen` are the event types that this account ever sent; `untried_releases` are newest first.
+    `counted_since` names operators' measures that came into force later than their partition's first record, and when.
     """
 
     account_id: str
@@ -110,3 +111,4 @@ class Health(Struct, kw_only=True):
     score_days: list[ScoreDay] = []
     inputs_seen: list[str] = []
     untried_releases: list[UntriedRelease] = []
+    counted_since: dict[str, Instant] | UnsetType = UNSET

@@ -38,6 +38,7 @@ class Record(Struct):
     churned: bool = False
     first_event_at: dt.datetime | None = None
     inputs_seen: list[str] = []
+    counted_since: dict[str, dt.datetime] = {}
 
 
 class SignalState(Struct):
@@ -73,7 +74,7 @@ def summary(states: Iterable[SignalState]) -> dict[str, int]:
 def _state(record: Record, entry: Mapping[str, Any]) -> SignalState:
     open_now = [episode.episode_id for episode in record.open_episodes if episode.signal == entry["id"]]
     missing = _missing(record, entry.get("needs") or (), entry.get("inputs") or ())
-    until = _warm_at(record, entry.get("warming_days") or 0)
+    until = _warm_at(record, entry.get("warming_days") or 0, entry.get("measures") or ())
     state: State
     if record.churned:
         state = "churned"
@@ -126,7 +127,8 @@ def _given(value: object) -> bool:
     return isinstance(value, bool) or bool(value)
 
 
-def _warm_at(record: Record, days: int) -> dt.datetime | None:
+def _warm_at(record: Record, days: int, measures: Iterable[str]) -> dt.datetime | None:
     if not days:
         return None
-    return (record.first_event_at or record.as_of) + dt.timedelta(days=days)
+    begun = [record.counted_since[name] for name in measures if name in record.counted_since]
+    return max([record.first_event_at or record.as_of, *begun]) + dt.timedelta(days=days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from schemas.codec import decode_any
 from schemas.envelope import Event
 from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from schemas.signals import Transition
+from services.api import coverage
 from services.signals.backtest.run import MemoryStore
-from services.signals.catalogue import load
+from services.signals.catalogue import laws, load
 from services.signals.core.days import DAY_US
 from services.signals.core.partition import PartitionEngine
 from services.signals.core.signal import Catalogue
@@ -137,6 +139,26 @@ def test_other_thresholds_are_in_force_from_the_next_midnight() -> None:
     life = Life()
     assert life.run(catalogue({"own.s": {**OWN, "when": {**OWN["when"], "at_least": 6}}}), numbered(USED), 5) == []
     assert life.run(catalogue({"own.s": OWN}), [], 6) == [("raised", "own.s", "")]
+
+
+def test_a_measure_that_came_later_warms_up_from_then_on() -> None:
+    """The account is old; what it did before the measure was in force is not known, and that is not shown as fine."""
+    silent = {**OWN, "when": {"silent": "logins", "days": 10}}
+    raw = {"measures": {"logins": {"event": "usage.logged_in"}}, "signals": {"own.s": silent}}
+    built_in = load()
+    by = understand(raw, built_in.by_id).over(built_in)
+    life = Life()
+    life.run(built_in, numbered(USED), 20)
+    assert "counted_since" not in life.health["acme"]
+    logged_in = [event("usage.logged_in", at(22), user="ann")]
+    life.run(by, [{**one, "id": "later"} for one in logged_in], 25)
+    record = coverage.record_of(json.dumps(life.health["acme"]).encode())
+    (state,) = [one for one in coverage.coverage(record, laws.described(by.signals)) if one.signal == "own.s"]
+    assert state.state == "warming"
+    assert state.until == dt.datetime(2024, 1, 21, tzinfo=dt.UTC) + dt.timedelta(days=11)
+    new = Life()
+    new.run(by, numbered([*USED, *logged_in]), 25)
+    assert "counted_since" not in new.health["acme"], "it was in force from the first record on"
 
 
 def test_the_engine_takes_the_file_of_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

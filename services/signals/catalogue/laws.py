@@ -45,6 +45,7 @@ def described(signals: Iterable[Signal] | None = None) -> list[dict[str, Any]]:
             "inputs": list(signal.inputs),
             "needs": list(signal.needs),
             "warming_days": signal.warming_days,
+            **({"measures": list(signal.measures)} if signal.measures else {}),
             "reads": [name for fact, name in FACT_NAMES.items() if fact & signal.reads],
             "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
             "action": msgspec.to_builtins(signal.action),

@@ -26,7 +26,7 @@ from services.signals.operators.conditions import (
     Silent,
     leaves,
 )
-from services.signals.operators.measures import Counted
+from services.signals.operators.measures import Counted, built_in
 from services.signals.operators.reading import DEFAULT, NAME, TIERS, Node, nearest, shown
 from services.signals.operators.reasons import Reason
 from services.signals.operators.rule import SEVERITIES, Rule
@@ -130,6 +130,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         arms=rule.arms,
         inputs=_inputs(rule),
         needs=tuple(sorted(_needs(condition))),
+        measures=_counted_by(rule),
         warming_days=_warming(condition, reader.thresholds),
         held_by=held_by,
         hole_days=hole_days,
@@ -375,6 +376,12 @@ def _inputs(rule: Rule) -> tuple[str, ...]:
 
 def _fed_by(leaf: Leaf) -> tuple[str, ...]:
     return leaf.measure.inputs if isinstance(leaf, OnMeasure) else ("account.updated",)
+
+
+def _counted_by(rule: Rule) -> tuple[str, ...]:
+    """The operators' measures that it counts by."""
+    names = {leaf.measure.name for leaf in rule.leaves if isinstance(leaf, OnMeasure)}
+    return tuple(sorted(names - built_in().keys()))
 
 
 def _needs(condition: Condition) -> set[str]:
