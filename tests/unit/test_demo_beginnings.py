@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import random
 
-from services.demo import beginnings
+from services.demo.beginnings import beginning
+from services.demo.customer import CRM, Archetype, Customer, Plan
 from services.demo.events import Draft, encode
 from services.signals.backtest.run import run
 from services.signals.catalogue import load
 from services.signals.core.signal import Catalogue
 
-FIRST = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+FIRST = dt.date(2026, 1, 5)
 FAMILIES = ("onboarding", "goal", "commitment", "pilot")
 WHOLE = load()
 CATALOGUE = Catalogue([signal for signal in WHOLE.signals if signal.family in FAMILIES], WHOLE.digest)
-RUN_START = int(dt.datetime(2027, 1, 1, tzinfo=dt.UTC).timestamp() * 1e6)
+RUN_START = int(dt.datetime(2027, 6, 1, tzinfo=dt.UTC).timestamp() * 1e6)
 
 
-def at(day: int, hour: float) -> dt.datetime:
-    return FIRST + dt.timedelta(days=day, hours=hour)
-
-
-def date(day: int) -> str:
-    return at(day, 0).date().isoformat()
-
-
-def risks(drafts: Iterable[Draft]) -> set[str]:
-    signed = Draft(at(0, 0.1), "account.updated", {"contract_start": date(0), "renewal_date": date(365)}, "crm")
-    events = sorted([signed, *drafts], key=lambda draft: draft.time)
-    lines = [encode(draft, f"e{number}", "acme") for number, draft in enumerate(events)]
+def risks(archetype: Archetype) -> set[str]:
+    """The risks of these families that the beginning of a customer of this kind shows, by itself."""
+    plan = Plan("acme", "Acme", "u1", archetype, "low", starts=1, trouble=1, churns=None, renewal=366)
+    customer = Customer(plan, FIRST, 300, random.Random(1))
+    dates = {"contract_start": customer.date(1), "renewal_date": customer.date(366)}
+    signed = Draft(customer.at(1, 0.1), "account.updated", dates, CRM)
+    events = sorted([signed, *beginning(customer)], key=lambda draft: draft.time)
+    lines = [encode(draft, f"e{number}", plan.account) for number, draft in enumerate(events)]
     return {change.data.signal for change in run(lines, run_start_us=RUN_START, catalogue=CATALOGUE)}
 
 
 def test_an_onboarding_as_planned_is_at_no_risk() -> None:
-    assert risks(beginnings.onboarding(0, at, date, "ana", "app", "crm")) == set()
+    assert risks("healthy") == set()
 
 
 def test_a_late_onboarding_shows_what_goes_wrong() -> None:
-    assert risks(beginnings.late_onboarding(0, at, date, "ana", "app", "crm")) == {
+    assert risks("late_onboarding") == {
         "commitment.slipped",
         "goal.off_track",
         "onboarding.handover_incomplete",
@@ -50,7 +47,7 @@ def test_a_late_onboarding_shows_what_goes_wrong() -> None:
 
 
 def test_a_pilot_that_gets_nowhere() -> None:
-    assert risks(beginnings.pilot(0, at, date, "crm")) == {
+    assert risks("stuck_pilot") == {
         "pilot.extended",
         "pilot.no_second_champion",
         "pilot.unpaid",
