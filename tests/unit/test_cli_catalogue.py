@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 from services.cli.main import main
 from tests.oracle.build import at, event, numbered
 
+DOCS = Path(__file__).parents[2] / "docs" / "catalogue-file.md"
 FILE = """
 measures:
   exports: {event: usage.feature_used, where: {feature: export}}
@@ -170,6 +173,34 @@ def test_several_recordings_are_merged(tmp_path: Path, file: Path, recording: Pa
     whole = ebbtide("catalogue", "preview", file, "--events", recording).stdout
     assert ebbtide("catalogue", "preview", file, "--events", *halves).stdout == whole
     assert ebbtide("catalogue", "preview", file, "--events", halves[0], "--events", halves[1]).stdout == whole
+
+
+def test_the_documented_example_runs(tmp_path: Path) -> None:
+    """Exports stop after ten days on which there were some; a plan is downgraded between two bad ratings."""
+    block = re.search(r"```yaml\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert block is not None
+    path, recording = tmp_path / "example.yaml", tmp_path / "events.ndjson"
+    path.write_text(block[1])
+    events = [event("usage.feature_used", at(day), feature="export", count=3) for day in range(10)]
+    events += [event("account.updated", at(0, "09:00:00"), plan="pro"), event("account.updated", at(40), plan="free")]
+    events += [event("ticket.rated", at(day), ticket_id=f"t{day}", score=1) for day in (35, 45)]
+    recording.write_text(
+        "\n".join(json.dumps(one) for one in numbered(sorted(events, key=lambda one: str(one["time"]))))
+    )
+    assert ebbtide("catalogue", "check", path).exit_code == 0
+    done = ebbtide("backtest", recording, "--catalogue", path, "--signals", "own.report_silence,own.unhappy_downgrade")
+    told = [(one["time"][:10], one["type"], one["data"]["signal"], one["data"]["severity"]) for one in lines(done)]
+    # Three a day until D9. None on the 21 complete days from D10 on: D31. At D35 the 28 days before are D7 to D34, with 9,
+    # and those before them hold the 21 of D0 to D6; at D34 it was 18, which is less than the baseline of 20.
+    assert told == [
+        ("2024-02-01", "signal.raised", "own.report_silence", "warning"),
+        ("2024-02-05", "signal.escalated", "own.report_silence", "critical"),
+        ("2024-02-15", "signal.raised", "own.unhappy_downgrade", "critical"),
+    ]
+
+
+def lines(done: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_check_config_tells_mistakes_of_the_file(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
