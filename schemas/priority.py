@@ -97,9 +97,10 @@ def situation(profile: Mapping[str, Any], first_event_at: dt.datetime | None) ->
     )
 
 
-def rank(parts: Iterable[Part]) -> Decimal:
-    """The product of the parts, to the hundredth."""
-    return product(parts).quantize(HUNDREDTH)
+def rank(weight: Decimal, judged: Judged, families: int) -> Decimal:
+    """The product of all parts, to the hundredth. `weight` is the product of the account's own, see `weight_of`."""
+    own = severity(judged).factor * confidence(judged, families).factor
+    return (weight * own).quantize(HUNDREDTH)
 
 
 def product(parts: Iterable[Part]) -> Decimal:
@@ -107,7 +108,7 @@ def product(parts: Iterable[Part]) -> Decimal:
     return math.prod((part.factor for part in parts), start=NEUTRAL)
 
 
-def parts_of(about: Situation, judged: Judged, families: int, today: dt.date) -> list[Part]:
+def parts_of(about: Situation, today: dt.date, judged: Judged, families: int) -> list[Part]:
     """Every part of a signal's rank. `families`: see `families_open`."""
     return [severity(judged), *weight_of(about, today), confidence(judged, families)]
 

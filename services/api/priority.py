@@ -5,30 +5,33 @@ The judgement itself is `schemas.priority`, which the recorder ranks by; what is
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from schemas import priority
-from schemas.priority import Judged, Part
+from schemas.priority import Judged, Part, Situation
 from services.api.queries import AccountRecord, SignalRecord
-
-UNKNOWN = priority.Situation()
 
 
 def parts(account: AccountRecord | None, signal: SignalRecord, open_signals: Iterable[Judged]) -> list[Part]:
-    """Every part of a signal's rank, beside what else is open. An account without a health record weighs 1."""
+    """Every part of a signal's rank, beside what else is open."""
     row = signal.episode
     judged = Judged(signal=row.signal, kind=row.kind, severity=row.severity, scope=row.scope)
     families = priority.families_open(open_signals).get(row.kind, 0)
-    return [priority.severity(judged), *weight(account), priority.confidence(judged, families)]
+    return priority.parts_of(*_known(account), judged, families)
 
 
 def weight(account: AccountRecord | None) -> list[Part]:
     """The parts that belong to the account, on the day that its health record is of."""
+    return priority.weight_of(*_known(account))
+
+
+def _known(account: AccountRecord | None) -> tuple[Situation, dt.date]:
+    """What is known, and on which day; of an account without a health record nothing is, on whichever day."""
     if account is None:
-        return [priority.value(UNKNOWN)]
+        return Situation(), dt.date.min
     profile: Mapping[str, Any] = msgspec.json.decode(account.health.profile)
-    about = priority.situation(profile, account.health.first_event_at)
-    return priority.weight_of(about, account.health.as_of.date())
+    return priority.situation(profile, account.health.first_event_at), account.health.as_of.date()

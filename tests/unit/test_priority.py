@@ -149,7 +149,7 @@ def test_a_rank_is_the_product_of_its_parts() -> None:
         step_percent="50",
     )
     judged = Judged(signal="usage.decline", kind="risk", severity="warning", scope="account")
-    parts = priority.parts_of(known, judged, 2, TODAY)
+    parts = priority.parts_of(known, TODAY, judged, 2)
     assert [(part.part, str(part.factor)) for part in parts] == [
         ("severity", "3"),
         ("value", "2.00"),
@@ -158,13 +158,15 @@ def test_a_rank_is_the_product_of_its_parts() -> None:
         ("price_step", "1.25"),
         ("confidence", "0.9"),
     ]
-    assert priority.rank(parts) == Decimal("16.88")  # 3 × 2 × 2 × 1.25 × 1.25 × 0.9 = 16.875
+    assert priority.product(parts) == Decimal("16.875")  # 3 × 2 × 2 × 1.25 × 1.25 × 0.9
+    weight = priority.product(priority.weight_of(known, TODAY))
+    assert priority.rank(weight, judged, 2) == Decimal("16.88")
     assert all(part.words for part in parts)
 
 
 def test_nothing_known_is_neutral() -> None:
     judged = Judged(signal="usage.decline", kind="risk", severity="critical", scope="account")
-    parts = priority.parts_of(Situation(), judged, 3, TODAY)
+    parts = priority.parts_of(Situation(), TODAY, judged, 3)
     assert [part.factor for part in parts] == [9, 1, 1, 1, 1, 1]
 
 
@@ -231,7 +233,7 @@ JUDGED = st.builds(
 
 
 def rank_of(known: Situation, judged: Judged, families: int, today: dt.date) -> Decimal:
-    return priority.rank(priority.parts_of(known, judged, families, today))
+    return priority.rank(priority.product(priority.weight_of(known, today)), judged, families)
 
 
 @given(SITUATIONS, JUDGED, st.integers(0, 5), DAYS)

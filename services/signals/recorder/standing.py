@@ -144,8 +144,7 @@ def _entries(rows: list[Any]) -> Iterable[tuple[Any, ...]]:
     ]
     families = priority.families_open(judged)
     for row, one in zip(rows, judged, strict=True):
-        own = priority.severity(one).factor * priority.confidence(one, families.get(one.kind, 0)).factor
-        rank = (row["weight"] * own).quantize(priority.HUNDREDTH)
+        rank = priority.rank(row["weight"], one, families.get(one.kind, 0))
         place = (rank, row["precedence"], row["severity"], row["tier"], row["csm"], row["renewal"])
         held = tuple(row[f"held_{name}"] for name in ("rank", "precedence", "severity", "tier", "csm", "renewal"))
         if place != held:
