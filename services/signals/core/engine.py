@@ -365,7 +365,9 @@ class Engine:
             last = context.now - context.now % DAY_US
             of_midnight = named in (last, last + AWAITED_US) and USAGE in signal.held_by
             waits = episode is None and (of_midnight or signal.fall is not None)
-            if waits and named == last + AWAITED_US <= context.now:
+            if waits and named == last + AWAITED_US:
+                if context.now < named:
+                    return
                 # It waited for the portfolio's measure: the decision is that of the midnight.
                 now, midnight = context.now, context.midnight
                 context.now, context.midnight = last, True
