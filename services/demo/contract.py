@@ -31,6 +31,15 @@ class Contract:
         self.currency = "EUR" if customer.region == "EMEA" else "USD"
         self.value_priced = customer.is_a("healthy") and rng.random() < 0.12
         self.opts_out = customer.plan.tier == "low" and rng.random() < 0.12
+        self.who: dict[str, Any] = {
+            "name": customer.plan.name,
+            "tier": customer.plan.tier,
+            "industry": customer.industry,
+            "region": customer.region,
+            "plan": PLANS[customer.plan.tier],
+            "csm": rng.choice(CSMS[customer.plan.tier]),
+            "currency": self.currency,
+        }
         self.pays_before = rng.randrange(3, 18)
         """Days before the due date on which it usually pays."""
 
@@ -52,25 +61,19 @@ class Contract:
         return f"{round(self.customer.mrr * self.rises**terms * left)}.00"
 
     def _profile(self) -> Draft:
-        customer, plan, rng = self.customer, self.customer.plan, self.customer.rng
+        customer, plan = self.customer, self.customer.plan
         seats = customer.seats * 2 if customer.is_a("shelfware") else customer.seats
         renewal = customer.date(customer.renewals[0])
         profile: dict[str, Any] = {
-            "name": plan.name,
-            "tier": plan.tier,
-            "industry": customer.industry,
-            "region": customer.region,
-            "plan": PLANS[plan.tier],
+            **self.who,
             "seats": seats,
             "mrr": self.mrr(plan.starts),
-            "currency": self.currency,
             "contract_start": customer.date(customer.contract_start),
             "contract_end": renewal,
             "renewal_date": renewal,
             "auto_renew": plan.tier == "tech",
             "pricing": "value" if self.value_priced else "per_seat",
             "stage": "live",
-            "csm": rng.choice(CSMS[plan.tier]),
         }
         if self.opts_out:
             profile["opt_out_by"] = customer.date(customer.renewals[0] - OPT_OUT_DAYS)
@@ -100,9 +103,11 @@ class Contract:
         seats = customer.seats * 2 if customer.is_a("shelfware") else customer.seats
         term = customer.renewals[0] - TERM_DAYS
         begun = max(customer.contract_start, term - TERM_DAYS)
-        yield said(begun, 0.2, "new", seats)
-        if begun < term:
-            yield said(term, 0.2, "renewal", seats)
+        for day, kind in ((begun, "new"), (term, "renewal"))[: 1 + (begun < term)]:
+            yield said(day, 0.2, kind, seats)
+            if day < plan.starts:
+                stated = self.who | {"mrr": self.mrr(day)}
+                yield Draft(customer.at(day, 0.1), "account.updated", stated, CRM)
         for day in customer.renewals:
             yield said(day, 11.1, "renewal", seats)
         if customer.is_a("contracting"):

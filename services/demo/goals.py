@@ -14,7 +14,6 @@ GOALS: Final = (
     ("one forecast", "files per forecast", 9, 1),
     ("more self-service", "requests per week", 30, 12),
 )
-GOAL_DAYS: Final = 150
 SHARE: Final = 0.3
 """Of customers that are there already track goals."""
 
@@ -29,8 +28,9 @@ def goals(customer: Customer) -> Iterator[Draft]:
         yield from _promises(customer)
     elif not plan.starts and not customer.is_a("silent", "churned", "declining", "buyer") and rng.random() < SHARE:
         day = rng.randrange(2, 60)
-        for goal in GOALS:
-            reached = day + rng.randrange(90, GOAL_DAYS - 10)
+        for number, goal in enumerate(GOALS):
+            # The first is a small one: what is worth something is wanted soon.
+            reached = day + (rng.randrange(90, 140) if number else rng.randrange(30, 58))
             yield from _reached(customer, goal, day, reached)
             day = reached + rng.randrange(3, 12)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Final
 
 from services.demo.beginnings import beginning
 from services.demo.contract import Contract
@@ -14,12 +15,12 @@ from services.demo.help import Help
 from services.demo.relations import Relations
 from services.demo.use import Use
 
+HISTORY: Final = ("account.subscription_changed", "account.updated")
+"""What was before the simulation's first day: the contracts of customers that were there already."""
+
 
 def life(customer: Customer, releases: Sequence[tuple[int, str]]) -> list[Draft]:
-    """Every event of a customer. `releases` are the days and names of the features released to everybody.
-
-    What was before the simulation's first day is in it too: contracts of customers that were there already.
-    """
+    """Every event of a customer, and its `HISTORY`. `releases` are the days and names of features released to everybody."""
     streams = chain(
         Contract(customer).events(),
         Relations(customer).events(),
@@ -33,6 +34,6 @@ def life(customer: Customer, releases: Sequence[tuple[int, str]]) -> list[Draft]
     def happens(draft: Draft) -> bool:
         if draft.type == "account.churned":
             return customer.plan.churns is not None
-        return draft.time < ends and (draft.time >= begins or draft.type == "account.subscription_changed")
+        return draft.time < ends and (draft.time >= begins or draft.type in HISTORY)
 
     return sorted((draft for draft in streams if happens(draft)), key=lambda draft: draft.time)

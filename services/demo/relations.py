@@ -134,8 +134,8 @@ class Relations:
                 trained = customer.user(rng.randrange(min(3, customer.pool)))
                 yield self._say(customer.working_day(day), None, "training.attended", user=trained)
         well = customer.is_a("healthy", "growing", "power_users", "booming")
-        if well and rng.random() < 0.6:
-            yield self._say(plan.starts + rng.randrange(5, 120), None, "review.given", user=customer.user(0))
+        if rng.random() < (0.85 if well else 0.5):
+            yield self._say(plan.starts + rng.randrange(2, 60), None, "review.given", user=customer.user(0))
         if well and rng.random() < 0.2:
             yield self._say(plan.starts + rng.randrange(60, 330), None, "reference.given", user=customer.user(0))
         if well and rng.random() < 0.2:

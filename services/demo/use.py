@@ -21,6 +21,8 @@ UNUSED_DAYS: Final = 55
 AWAY_DAYS: Final = 35
 """How long somebody who matters is away, or use is slack after the launch."""
 
+HOLIDAYS: Final = ((12, 25), (1, 1))
+
 Person = tuple[int, int]
 """A slot and its generation."""
 
@@ -55,6 +57,8 @@ class Use:
                 total = customer.rng.choice((0, 0, 0, 1)) if date.weekday() else 1
             if not people or total <= 0:
                 continue
+            if (date.month, date.day) in HOLIDAYS:
+                people = people[:2]
             core = round(total * 0.5 * core_share)
             for user in (customer.user(*person) for person in people):
                 if user not in seen:
@@ -198,11 +202,13 @@ class Use:
 
 
 def _rhythm(date: dt.date, saturday: bool) -> float:
-    """How much is done on a day: nothing on Sundays and holidays, a little on some Saturdays, less around the year's end."""
-    if date.weekday() == 6 or (date.month, date.day) in ((12, 25), (1, 1)):
+    """How much is done on a day: nothing on Sundays, a little on some Saturdays and on holidays, less at the year's end."""
+    if date.weekday() == 6:
         return 0.0
     if date.weekday() == 5:
         return 0.3 if saturday else 0.0
-    if (date.month, date.day) in ((12, 24), (12, 26), (12, 31)):
-        return 0.75
+    if (date.month, date.day) in HOLIDAYS:
+        return 0.12
+    if (date.month, date.day) >= (12, 24):
+        return 0.75 if date.day in (24, 26, 31) else 0.9
     return (1.05, 1.1, 1.05, 1.0, 0.8)[date.weekday()]
