@@ -130,7 +130,6 @@ SIGNAL = Signal(
         runbook="adoption.single_threaded",
     ),
     thresholds={"default": {"tenure_days": 60, "team_seats_min": 20}},
-    needs=("usage.feature_used", "usage.page_viewed", "usage.logged_in"),
     warming_days=60,
     held_by=("usage",),
     hole_days=DAYS,

@@ -74,6 +74,7 @@ SIGNAL = Signal(
     reads=Fact.LOGIN,
     reads_open=Fact.USER,
     inputs=("usage.logged_in", "usage.page_viewed"),
+    needs=("usage.logged_in",),
     action=Action(
         title="Send the user the getting-started path and offer a short call",
         owner="csm",

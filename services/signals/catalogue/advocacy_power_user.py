@@ -46,6 +46,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
     reads=Fact.USER,
     inputs=("usage.logged_in", "usage.page_viewed"),
+    needs=("usage.logged_in", "usage.page_viewed"),
     action=Action(
         title="Thank the user and ask for a story, a review or a place on the user board",
         owner="csm",

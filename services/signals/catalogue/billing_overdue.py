@@ -79,6 +79,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 3, ch. 16",
     reads=Fact.INVOICES,
     inputs=("invoice.issued", "invoice.paid", "invoice.partly_paid", "invoice.voided", "invoice.credited"),
+    needs=("invoice.issued",),
     action=Action(
         title="Walk the dunning ladder: three reminders, then a personal call by finance",
         owner="finance",

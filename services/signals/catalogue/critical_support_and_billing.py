@@ -61,6 +61,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 16",
     reads=Fact.TICKETS | Fact.INVOICES,
     inputs=("ticket.opened", "ticket.updated", "ticket.resolved", "ticket.closed", "invoice.issued", "invoice.paid"),
+    needs=("ticket.opened", "invoice.issued"),
     action=Action(
         title="Bring support and finance to one table today; solve the ticket before asking for money",
         owner="csm",

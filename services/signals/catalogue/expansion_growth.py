@@ -117,7 +117,6 @@ SIGNAL = Signal(
     thresholds={
         "default": {"raise_at": 0.25, "clear_at": 0.1, "core_usage_min": 20, "active_users_min": 5, "expires_days": 90}
     },
-    needs=("usage.feature_used", "usage.page_viewed", "usage.logged_in"),
     warming_days=84,
     raises=_raises,
     clears=_clears,

@@ -64,6 +64,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17, law 7",
     reads=Fact.ACTIVE | Fact.PROFILE | Fact.VALUE,
     inputs=("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached", "account.updated"),
+    needs=("profile.seats",),
     action=Action(
         title="Offer the next block of seats before the team runs out",
         owner="sales",

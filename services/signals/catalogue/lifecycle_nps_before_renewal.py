@@ -42,6 +42,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), law 7, ch. 17",
     reads=Fact.PROFILE | Fact.CONTRACT | Fact.SURVEYS,
     inputs=("account.updated", "account.renewed", "survey.answered"),
+    needs=("profile.renewal_date",),
     action=Action(
         title="Send the NPS survey now: its answers decide what the renewal talk is about",
         owner="csm",

@@ -45,6 +45,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), law 7, law 8",
     reads=Fact.PROFILE | Fact.CONTRACT,
     inputs=("account.updated", "account.renewed"),
+    needs=("profile.renewal_date",),
     action=Action(
         title="Send the notice with the quote, and name the date by which you need the signature",
         owner="sales",

@@ -49,6 +49,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 16",
     reads=Fact.CONTACTS,
     inputs=("account.contact_changed", "account.contact_left"),
+    needs=("account.contact_changed",),
     action=Action(
         title="Find the successor this week, and ask the old sponsor for an introduction",
         owner="csm",

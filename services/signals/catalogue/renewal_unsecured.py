@@ -105,6 +105,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), law 8, law 9",
     reads=Fact.RISKS | Fact.PROFILE | Fact.CONTRACT,
     inputs=("account.updated", "account.renewed"),
+    needs=("profile.renewal_date",),
     action=Action(
         title="Write the rescue plan with the sponsor: what must be true to renew, by when, by whom",
         owner="csm",

@@ -67,6 +67,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 16",
     reads=Fact.TICKETS,
     inputs=("ticket.opened", "ticket.updated", "ticket.resolved", "ticket.closed", "ticket.reopened"),
+    needs=("ticket.opened",),
     action=Action(
         title="Escalate the ticket to an owner with a date, and tell the customer the date",
         owner="support",

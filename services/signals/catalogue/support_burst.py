@@ -108,6 +108,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), law 2, ch. 3, ch. 17",
     reads=Fact.TICKETS | Fact.PROFILE,
     inputs=("ticket.opened", "ticket.resolved", "ticket.closed", "ticket.reopened"),
+    needs=("ticket.opened",),
     action=Action(
         title="Look through the tickets for one cause, and call with a plan",
         owner="support",

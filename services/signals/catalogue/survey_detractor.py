@@ -64,6 +64,7 @@ SIGNAL = Signal(
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17, law 4",
     reads=Fact.SURVEY,
     inputs=("survey.answered",),
+    needs=("survey.answered",),
     action=Action(
         title="Call the person within two days, listen, and write down the cause",
         owner="csm",

@@ -70,6 +70,7 @@ SIGNAL = Signal(
     reads_open=Fact.LAST_USAGE,
     arms=Fact.LAST_USAGE,
     inputs=("usage.feature_used", "usage.page_viewed", "usage.logged_in", "usage.value_reached"),
+    warming_days=5,
     action=Action(
         title="Reach a person at the account and ask whether the product is still needed",
         owner="csm",

@@ -81,7 +81,6 @@ SIGNAL = Signal(
         runbook="value.reached",
     ),
     thresholds={"default": {"days": 30}},
-    needs=("usage.value_reached", "account.goal_achieved"),
     raises=_raises,
     clears=_clears,
     due=_due,
