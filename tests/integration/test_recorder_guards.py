@@ -130,6 +130,7 @@ async def test_the_day_is_measured_by_the_pure_function_and_said_once(
         "csat_mean": None,
         # 22 accounts from 100 to 110 and one to 130.
         "growth_mean_by_segment": {"retail": round((22 * 0.1 + 0.3) / 23, 4)},
+        "late_sources": None,
     }
     again = Guards(config)
     await again.load(connection)

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from schemas.codec import decode, decode_any
-from schemas.envelope import Event
-from schemas.events.accounts import PortfolioMeasured
+from schemas.envelope import Event, from_us
+from schemas.events.accounts import PortfolioMeasured, SourceState
 from services.common.recording import Line, Midnight, steps
 from services.signals.backtest.broadcasts import Said, with_broadcasts
 from services.signals.core import announcements
@@ -164,6 +164,27 @@ def test_accounts_that_left_long_ago_do_not_count() -> None:
     watch, _ = watched(list(range(20 * 24)))
     watch, _ = watched(list(range(20 * 24, 60 * 24)), 1, watch)
     assert list(watch.until(1000 * 24 * HOUR_US)) == []
+
+
+def test_a_source_is_late_long_before_it_is_stale() -> None:
+    watch, _ = watched([hour for day in range(36) for hour in office(day)])
+    monday = ((4 + 35) * 24 + 17) * HOUR_US
+    # As a rule the next comes at 8; six hours more are late, and after ninety days there is no source.
+    assert watch.late(monday + 21 * HOUR_US - 1) == []
+    (late,) = watch.late(monday + 21 * HOUR_US)
+    assert (late.source, late.topic, late.since) == ("app", "usage", from_us(monday))
+    assert watch.late(monday + 90 * DAY_US) == []
+
+
+def test_who_is_fed_by_a_late_source_is_held_for_the_day() -> None:
+    world = World()
+    app = world.feed("usage", "app")
+    late = [SourceState(source="app", topic="usage", since=from_us(99 * DAY_US))]
+    world.measured(measure([], dt.date(1970, 1, 1) + dt.timedelta(days=99), late), 100 * DAY_US)
+    assert world.late({app: 98}, ("usage",), 100 * DAY_US)
+    assert not world.late({app: 98}, ("tickets",), 100 * DAY_US)
+    assert not world.late({app: 71}, ("usage",), 100 * DAY_US), "it has fed nothing of the account for four weeks"
+    assert not world.late({app: 98}, ("usage",), 101 * DAY_US), "of that day nothing is told"
 
 
 def test_another_process_goes_on_where_one_ended() -> None:
