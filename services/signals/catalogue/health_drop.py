@@ -113,12 +113,13 @@ def _weekly(*days: str, count: int = 10) -> list[tuple[str, str, dict[str, objec
 
 
 def _invoice(day: str, due: str) -> tuple[str, str, dict[str, object]]:
-    data = {"invoice_id": "I1", "amount": "100", "currency": "EUR", "due": due}
+    data: dict[str, object] = {"invoice_id": "I1", "amount": "100", "currency": "EUR", "due": due}
     return (f"{day}T08:00:00Z", "invoice.issued", data)
 
 
 def _paid(day: str) -> tuple[str, str, dict[str, object]]:
-    return (f"{day}T09:00:00Z", "invoice.paid", {"invoice_id": "I1", "amount": "100"})
+    data: dict[str, object] = {"invoice_id": "I1", "amount": "100"}
+    return (f"{day}T09:00:00Z", "invoice.paid", data)
 
 
 _WEEKS = _weekly("2026-01-01", "2026-01-08", "2026-01-15", "2026-01-22", "2026-01-29", "2026-02-05", "2026-02-12")
