@@ -104,10 +104,11 @@ class Contract:
         term = customer.renewals[0] - TERM_DAYS
         begun = max(customer.contract_start, term - TERM_DAYS)
         for day, kind in ((begun, "new"), (term, "renewal"))[: 1 + (begun < term)]:
-            yield said(day, 0.2, kind, seats)
+            # Later in the day than renewals are, so that a year later the new price is known before the old one counts.
+            yield said(day, 0.2 if plan.starts else 12, kind, seats)
             if day < plan.starts:
                 stated = self.who | {"mrr": self.mrr(day)}
-                yield Draft(customer.at(day, 0.1), "account.updated", stated, CRM)
+                yield Draft(customer.at(day, 11.9), "account.updated", stated, CRM)
         for day in customer.renewals:
             yield said(day, 11.1, "renewal", seats)
         if customer.is_a("contracting"):

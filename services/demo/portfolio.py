@@ -174,6 +174,8 @@ def _plan(index: int, archetype: Archetype, days: int, rng: random.Random) -> Pl
     early, late = (70, days - 45) if archetype != "core_erosion" else (40, days - 190)
     if archetype == "buyer":
         early, late = 240, days - 90  # five orders tell what is usual
+    elif archetype == "paying_later":
+        early = 130  # and three invoices
     trouble = rng.randrange(early, late) if late > early else max(1, days // 2)
     if archetype in NEW:
         starts = trouble = rng.randrange(1, max(2, days - 130))
