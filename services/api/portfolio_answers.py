@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, Field
 
 from services.api import portfolio_queries as cells
@@ -18,6 +19,7 @@ from services.api.portfolio.retention import FALLING, RISING, Customers, Revenue
 from services.api.portfolio.terms import Expected, LookAlikes
 
 QUARTERS_SHOWN: Final = 12
+GROUPS_SHOWN: Final = 500
 BANDS: Final = ("thriving", "healthy", "watch", "critical")
 ENDINGS: Final = ("early", "on_time", "late", "lost", "overdue", "open")
 ZERO: Final = Decimal(0)
@@ -418,7 +420,10 @@ class ReportsAnswer(BaseModel):
 
 
 class Portfolio(BaseModel):
-    """The portfolio over a period. Amounts are exact decimals and never added across currencies; shares are ratios."""
+    """The portfolio over a period. Amounts are exact decimals and never added across currencies; shares are ratios.
+
+    `groups` are the 500 with the most accounts, `groups_left_out` is how many more there are.
+    """
 
     as_of: dt.datetime
     period: PeriodAnswer
@@ -426,6 +431,7 @@ class Portfolio(BaseModel):
     filters: dict[str, str]
     total: Measures
     groups: list[GroupMeasures]
+    groups_left_out: int
     churn_reasons: list[ReasonAnswer]
     time_to_value: list[TimeToValue]
     load: LoadAnswer
@@ -442,10 +448,36 @@ def period(found: Period) -> dict[str, Any]:
     return {"from": found.first, "to": found.last, "start": found.start, "end": found.end}
 
 
-def groups(found: cells.Sections) -> list[str | None]:
-    """The groups there are, by name, the unknown one last."""
-    names = {cell.group for cell in found.standing if not cell.whole}
-    return sorted(names, key=lambda name: (name is None, name or ""))
+class Part(Struct):
+    """The sums of every account, or of one group."""
+
+    standing: list[cells.Standing] = []
+    opening: list[cells.Opening] = []
+    closing: list[cells.Closing] = []
+    moved: list[cells.Moved] = []
+    locked: list[cells.Locked] = []
+    ended: list[cells.Ended] = []
+    due: list[cells.Due] = []
+
+
+def parted(found: cells.Sections) -> tuple[Part, dict[str | None, Part]]:
+    """The sums of every account, and those of each group there is, by name, the unknown one last."""
+    whole = Part()
+    by_group: dict[str | None, Part] = {}
+    for name in Part.__struct_fields__:
+        for cell in getattr(found, name):
+            part = whole if cell.whole else by_group.setdefault(cell.group, Part())
+            getattr(part, name).append(cell)
+    # Facts of a period may tell of more groups than there are accounts in: none of these is a group.
+    names = sorted((name for name, part in by_group.items() if part.standing), key=lambda n: (n is None, n or ""))
+    return whole, {name: by_group[name] for name in names}
+
+
+def largest(by_group: dict[str | None, Part]) -> dict[str | None, Part]:
+    """The groups that an answer has room for: those with the most accounts, in their order."""
+    by_size = sorted(by_group, key=lambda name: by_group[name].standing[0].accounts, reverse=True)
+    kept = set(by_size[:GROUPS_SHOWN])
+    return {name: part for name, part in by_group.items() if name in kept}
 
 
 def retention_targets(setting: str) -> dict[str, float]:
@@ -454,44 +486,33 @@ def retention_targets(setting: str) -> dict[str, float]:
 
 
 def measures(
-    found: cells.Sections,
-    group: str | None,
-    *,
-    whole: bool,
-    by: str | None,
-    targets: dict[str, float],
-    signals: SignalCount | None,
+    found: Part, *, signals: SignalCount | None, target: float | None = None, by_product: bool = False
 ) -> dict[str, Any]:
-    """`Measures` of every account, or of one group of those `by` something. `targets` are those of tiers."""
-
-    def mine[C: cells.Cell](of: Iterable[C]) -> list[C]:
-        return [cell for cell in of if cell.whole == whole and (whole or cell.group == group)]
-
-    standing = next(iter(mine(found.standing)), None)
-    opening = {cell.currency: cell for cell in mine(found.opening)}
-    closing = {cell.currency: cell for cell in mine(found.closing)}
-    moved = mine(found.moved)
-    currencies = sorted({*opening, *closing, *(cell.currency for cell in moved)})
+    """`Measures` of every account, or of a group. `target` is the share of customers to keep."""
+    standing = found.standing[0] if found.standing else None
+    opening = {cell.currency: cell for cell in found.opening}
+    closing = {cell.currency: cell for cell in found.closing}
+    currencies = sorted({*opening, *closing, *(cell.currency for cell in found.moved)})
     return {
         "accounts": standing.accounts if standing else 0,
         "accounts_without_mrr": standing.unpriced if standing else 0,
         "accounts_at_risk": standing.at_risk if standing else 0,
         "accounts_at_critical_risk": standing.at_risk_critical if standing else 0,
         "customers": _customers(standing),
-        "retention_target": targets.get(group or "") if by == "tier" and not whole else None,
+        "retention_target": target,
         "health": _health([standing] if standing else [], standing.accounts if standing else 0),
         "money": [
             _money(
                 currency,
                 opening.get(currency),
                 closing.get(currency),
-                [cell for cell in moved if cell.currency == currency],
-                by_product=by == "product" and not whole,
+                [cell for cell in found.moved if cell.currency == currency],
+                by_product=by_product,
             )
             for currency in currencies
         ],
-        "renewals": _renewals(mine(found.locked), mine(found.ended)),
-        "renewals_due": [_due(days, [cell for cell in mine(found.due) if cell.days == days]) for days in (30, 60, 90)],
+        "renewals": _renewals(found.locked, found.ended),
+        "renewals_due": [_due(days, [cell for cell in found.due if cell.days == days]) for days in (30, 60, 90)],
         "signals": signals,
     }
 

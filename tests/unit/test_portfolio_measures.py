@@ -17,7 +17,8 @@ from services.api.portfolio.retention import Customers, RollForward, revenue
 from services.api.portfolio.sheet import Scores, compare
 from services.api.portfolio.terms import Expected, LookAlikes
 from services.api.portfolio.time_to_value import Quarter, trend
-from services.api.portfolio_answers import retention_targets
+from services.api.portfolio_answers import GROUPS_SHOWN, largest, parted, retention_targets
+from services.api.portfolio_queries import Sections, Standing
 from services.common.settings import Settings
 
 D = Decimal
@@ -155,6 +156,18 @@ def test_retention_targets_are_set_by_tier(setting: str, targets: dict[str, floa
 def test_what_is_no_retention_target_is_refused(setting: str) -> None:
     with pytest.raises(ValidationError, match="retention_targets"):
         Settings(retention_targets=setting)
+
+
+def test_an_answer_has_room_for_the_largest_groups() -> None:
+    def standing(group: str | None, accounts: int, *, whole: bool = False) -> Standing:
+        return Standing(whole, group, accounts, *[0] * 8, None, *[0] * 5)
+
+    cells = [standing(f"g{n:04}", n) for n in range(GROUPS_SHOWN + 2)]
+    found = Sections([standing(None, 9, whole=True), standing(None, 3000), *cells], *[[] for _ in range(9)])
+    whole, groups = parted(found)
+    assert (whole.standing[0].accounts, len(groups), next(iter(groups))) == (9, GROUPS_SHOWN + 3, "g0000")
+    shown = list(largest(groups))
+    assert (len(shown), shown[0], shown[-1]) == (GROUPS_SHOWN, "g0003", None)
 
 
 AMOUNTS = st.decimals(min_value=0, max_value=10**12, places=2)

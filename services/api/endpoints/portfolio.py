@@ -43,6 +43,8 @@ async def _portfolio(
     config = settings()
     targets = answers.retention_targets(config.retention_targets)
     found = await queries.sections(connection, asked)
+    whole, groups = answers.parted(found)
+    shown = answers.largest(groups)
     sheet_of = asked.where.get("csm")
     counted = await reports.triggered(connection, asked) if sheet_of or "signals" in wanted.include else []
     triggered = counted if "signals" in wanted.include else None
@@ -57,19 +59,18 @@ async def _portfolio(
         "period": answers.period(asked.period),
         "group_by": asked.group_by,
         "filters": asked.where,
-        "total": answers.measures(found, None, whole=True, by=None, targets=targets, signals=total),
+        "total": answers.measures(whole, signals=total),
         "groups": [
             {"group": group}
             | answers.measures(
-                found,
-                group,
-                whole=False,
-                by=asked.group_by,
-                targets=targets,
+                part,
                 signals=by_group.get(group, nothing),
+                target=targets.get(group or "") if asked.group_by == "tier" else None,
+                by_product=asked.group_by == "product",
             )
-            for group in answers.groups(found)
+            for group, part in shown.items()
         ],
+        "groups_left_out": len(groups) - len(shown),
         "churn_reasons": answers.reasons(found.reasons),
         "time_to_value": answers.value_trend(found.value),
         "load": answers.carried(found.carried, wanted.accounts_per_csm or config.accounts_per_csm),
