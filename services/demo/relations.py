@@ -135,7 +135,7 @@ class Relations:
                 yield self._say(customer.working_day(day), None, "training.attended", user=trained)
         well = customer.is_a("healthy", "growing", "power_users", "booming")
         if rng.random() < (0.85 if well else 0.5):
-            yield self._say(plan.starts + rng.randrange(2, 60), None, "review.given", user=customer.user(0))
+            yield self._say(plan.starts + rng.randrange(1, 15), None, "review.given", user=customer.user(0))
         if well and rng.random() < 0.2:
             yield self._say(plan.starts + rng.randrange(60, 330), None, "reference.given", user=customer.user(0))
         if well and rng.random() < 0.2:
