@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from schemas.codec import decode_any
@@ -20,6 +20,9 @@ from services.signals.core import announcements
 from services.signals.core.days import date_of, day_of
 from services.signals.core.portfolio import AWAITED_US
 from services.signals.core.sources import SourceWatch
+
+TOPICS = {kind.event: kind.topic for kind in EVENT_TYPES.values()}
+NOTHING: Sequence[Said] = ()
 
 
 class Said(Line):
@@ -57,31 +60,33 @@ class _Walk:
                 if opened:
                     yield from self._measure(what.now_us)
                 opened = True
-            elif isinstance(what.event, Event) and what.event.time_us <= self._not_after:
-                yield from self._event(what.event)
+            elif isinstance(what.event, Event) and (at := what.event.time_us) <= self._not_after:
+                yield from self._event(what.event, at)
             yield what
 
-    def _event(self, event: Event) -> Iterator[Line]:
-        yield from self._pass(event.time_us)
-        topic = EVENT_TYPES[event.type].topic
+    def _event(self, event: Event, at: int) -> Sequence[Said]:
+        """What is said before an event of the time `at` (µs)."""
+        said = self._pass(at) if at > self._clock else NOTHING
+        topic = TOPICS[event.__class__]
         if event.subject is not None:
             if (event.source, topic) not in self._sources:
                 told = self._watch.saw(event.source, topic, event.subject, self._clock)
                 if told is not None:
-                    yield _said(announcements.source_told(told))
-            self._ledger.take(event)
+                    said = [*said, _said(announcements.source_told(told))]
+            self._ledger.take(event, at)
         elif event.type == "portfolio.measured":
             self._days.add(event.data.day)
         elif event.type in ("source.stale", "source.fresh"):
             place = (event.data.source, event.data.topic)
             self._sources.add(place)
             self._watch.feeds.pop(place, None)
+        return said
 
-    def _pass(self, at: int) -> Iterator[Line]:
+    def _pass(self, at: int) -> Sequence[Said]:
+        """Time goes on to `at`."""
         if at > self._clock:
             self._clock = at
-            for told in self._watch.until(at):
-                yield _said(announcements.source_told(told))
+        return [_said(announcements.source_told(told)) for told in self._watch.until(at)]
 
     def _measure(self, at: int) -> Iterator[Line]:
         told = self._ledger.midnight(at, self._watch.late(at))

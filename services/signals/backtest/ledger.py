@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from schemas.envelope import Event
+from schemas.events import EVENT_TYPES
 from schemas.events.accounts import PortfolioMeasured, SourceState
 from services.signals.core.days import DAY_US, add_months, date_of
 from services.signals.core.portfolio import Row, measure
@@ -38,7 +39,8 @@ class _Account:
         if not today - 2 * WINDOW <= day <= today:
             return
         self.days[day % RING] += count
-        self.last = max(self.last, day)
+        if day > self.last:
+            self.last = day
         if day < today - WINDOW:
             self.previous += count
         elif day < today:
@@ -96,18 +98,19 @@ class Ledger:
         self._accounts: dict[str, _Account] = {}
         self._today = -1
 
-    def take(self, event: Event) -> None:
-        """Count one event. Retries of a producer count again: a median does not mind."""
-        handler = _HANDLERS.get(event.type)
+    def take(self, event: Event, at: int) -> None:
+        """Count one event of an account, of the time `at` (µs). Retries of a producer count again: a median does not mind."""
+        handler = _HANDLERS.get(event.__class__)
         if handler is None or event.subject is None:
             return
         account = self._accounts.get(event.subject)
         if account is None:
             account = self._accounts[event.subject] = _Account()
-        day = event.time_us // DAY_US
-        self._today = max(self._today, day)
+        day = at // DAY_US
+        if day > self._today:
+            self._today = day
         handler(account, event.data, day, self._today)
-        if event.type == "account.erased":
+        if handler is _erased:
             del self._accounts[event.subject]
 
     def midnight(self, at: int, late: Sequence[SourceState]) -> PortfolioMeasured:
@@ -160,11 +163,16 @@ def _answered(account: _Account, data: Any, day: int, today: int) -> None:
         account.answers.append((day, data.kind, data.score))
 
 
-_HANDLERS = {
+def _erased(account: _Account, data: Any, day: int, today: int) -> None:
+    account.churned = True
+
+
+_BY_TYPE: Final = {
     "usage.feature_used": _feature_used,
     "account.updated": _updated,
     "account.renewed": _renewed,
     "account.churned": _gone,
-    "account.erased": _gone,
+    "account.erased": _erased,
     "survey.answered": _answered,
 }
+_HANDLERS: Final = {EVENT_TYPES[name].event: handler for name, handler in _BY_TYPE.items()}

@@ -8,8 +8,9 @@ going quiet together are customers, so a source that feeds only a few is never c
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import pairwise
+from operator import sub
 from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
@@ -129,10 +130,9 @@ class Feed(Struct):
             start = hour + week * WEEK
             if week and earliest <= start < latest:
                 place = bisect_right(hours, start)
-                longest = hours[place] - start
-                for near in range(bisect_left(hours, start - BEFORE), bisect_right(hours, start + AFTER)):
-                    if near + 1 < len(hours):
-                        longest = max(longest, hours[near + 1] - hours[near])
+                first, last = bisect_left(hours, start - BEFORE), bisect_right(hours, start + AFTER)
+                near = map(sub, hours[first + 1 : last + 1], hours[first:last])
+                longest = max(hours[place] - start, max(near, default=0))
                 gaps.append(longest)
         gaps.sort()
         return gaps[-2] if len(gaps) > 2 else gaps[-1] if gaps else WEEK
@@ -165,7 +165,8 @@ class SourceWatch:
                 hour = at // HOUR_US
                 self.feeds[source, topic] = Feed(hour, at, [hour], {account: hour})
             return None
-        at = max(at, feed.last)
+        if at < feed.last:
+            at = feed.last
         if feed.saw(account, at):
             self._next = min(self._next, feed.last + feed.limit)
         if feed.stale:
@@ -173,10 +174,10 @@ class SourceWatch:
             return Told("fresh", source, topic, at, at)
         return None
 
-    def until(self, now: int) -> Iterator[Told]:
+    def until(self, now: int) -> Sequence[Told]:
         """What has gone stale up to `now` (µs), in order of time."""
         if now < self._next:
-            return
+            return ()
         found = []
         following = NEVER
         for (source, topic), feed in self.feeds.items():
@@ -189,7 +190,7 @@ class SourceWatch:
             else:
                 following = min(following, due)
         self._next = following
-        yield from sorted(found, key=lambda told: (told.at, told.source, told.topic))
+        return sorted(found, key=lambda told: (told.at, told.source, told.topic))
 
     def late(self, now: int) -> list[SourceState]:
         """The sources that should have sent something by `now` (µs), stale or not, by source and topic."""
