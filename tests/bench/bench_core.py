@@ -14,6 +14,7 @@ from schemas.envelope import Event
 from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from services.common.recording import FUTURE_US, Line, Midnight, Step, steps
 from services.demo.portfolio import simulate
+from services.signals.backtest.broadcasts import with_broadcasts
 from services.signals.backtest.run import MemoryStore
 from services.signals.catalogue import load
 from services.signals.core.partition import PartitionEngine
@@ -55,7 +56,7 @@ def main() -> None:
     since = time.process_time()
     decoded = [Line(raw, decode_any(raw)) for raw in lines]
     base = (time.process_time() - since) / len(lines) * 1e6
-    order = list(steps(decoded, run_start_us=RUN_START))
+    order = list(with_broadcasts(steps(decoded, run_start_us=RUN_START), run_start_us=RUN_START))
     print(f"{len(lines)} events of {ACCOUNTS} accounts over {DAYS} days")
     print(f"{'step':34}{'µs an event':>12}{'ratio':>8}")
     print(f"{'decode alone':34}{base:12.2f}{1.0:8.2f}")

@@ -23,6 +23,7 @@ from services.demo.files import write_events
 from services.demo.portfolio import simulate
 from services.demo.replay import ReplayRefused, finish, replay, target
 from services.demo.tails import read_tails
+from services.signals.backtest.broadcasts import with_broadcasts
 from tests.conftest import clean_environment
 from tests.harness import ROOT, ebbtide
 
@@ -76,7 +77,8 @@ def wanted(path: Path, run_start_us: int) -> dict[TopicPartition, list[tuple[int
     """What each partition must hold, in order, without the closing tick; a historical tick as its instant."""
     places = [TopicPartition(topic, number) for topic in INPUT_TOPICS for number in range(PARTITIONS)]
     found: dict[TopicPartition, list[tuple[int, bytes | None, bytes | int]]] = {place: [] for place in places}
-    for sequence, what in steps(merge([read(path)]), run_start_us=run_start_us):
+    recorded = steps(merge([read(path)]), run_start_us=run_start_us)
+    for sequence, what in with_broadcasts(recorded, run_start_us=run_start_us):
         if isinstance(what, Midnight):
             for place in places:
                 found[place].append((sequence, None, what.now_us))
