@@ -8,8 +8,18 @@ from typing import Final
 from services.signals.core.score import BANDS, SLACK, WEIGHTS
 from services.signals.core.signal import Signal
 
-NOT_LIVE: Final[dict[str, str]] = {}
-"""Rows of the source texts that no entry judges, and why."""
+NOT_LIVE: Final[dict[str, str]] = {
+    "a limit of the plan passed (expansion.overage)": "No event carries a plan's limits. A measure and a signal of one's own "
+    "do it: count what is limited, and raise at the limit.",
+    "acquired by a user of a rival (relationship.evaluation)": "No event says so; `evaluation.announced` with the rival does.",
+    "use by executives (health, adoption)": "Contacts and users need not have the same ids; executives are seen through "
+    "contacts held with them.",
+    "messages per user and week": "Reminders are for the team and are not sent to users; of CSAT reminders one is open at a time.",
+    "the champion's new company (advocacy.champion_moved)": "Only the account that was left is seen; whether the other "
+    "company is a customer is for people to look up.",
+    "a quote was sent (lifecycle.renewal_notice)": "No event says so; the reminder ends with the renewal.",
+}
+"""What the source texts ask for and no entry judges, and why."""
 
 
 def _thresholds(signal: Signal) -> list[str]:
@@ -87,6 +97,6 @@ def page(signals: Iterable[Signal]) -> str:
         for signal in families[family]:
             lines += _entry(signal)
     if NOT_LIVE:
-        lines += ["## Not live", "", "| row | why |", "|---|---|"]
+        lines += ["## What is not judged", "", "| asked for | why it is not |", "|---|---|"]
         lines += [f"| {name} | {why} |" for name, why in sorted(NOT_LIVE.items())]
     return "\n".join(lines).rstrip() + "\n"
