@@ -62,7 +62,11 @@ def _review_without_next(c: Context) -> int:
         return 0
     if any(goal.achieved_at < 0 and (goal.due is None or goal.due[1] >= c.today) for goal in goals.values()):
         return 0
-    return int(held[-1].at + c.p["next_days"] * DAY_US)
+    ends = [
+        goal.achieved_at if goal.achieved_at >= 0 else midnight(goal.due[1] + 1) for goal in goals.values() if goal.due
+    ]
+    ends += [goal.achieved_at for goal in goals.values() if not goal.due]
+    return int(max(held[-1].at, *ends) + c.p["next_days"] * DAY_US)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -145,8 +149,9 @@ SIGNAL = Signal(
         "For each goal with a due date that is not achieved: at its latest measure the share of the time that had passed "
         "since it was set was at least 25 points ahead of the share of the way from baseline to target; or half of its time "
         "is over and it was never measured; or its date has passed. Clears when achieved, with a measure less than 15 points "
-        "behind, with a later date, or 90 days after its date has passed. And where goals were set: 14 days after the latest "
-        "business review no goal is open (not achieved and not past its date); clears when one is."
+        "behind, with a later date, or 90 days after its date has passed. And where goals were set: for 14 days after the "
+        "latest business review, and after the last open goal ended, none is open (not achieved and not past its date); "
+        "clears when one is."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 3, law 9",
     reads=Fact.GOALS | Fact.TOUCH,
