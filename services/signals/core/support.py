@@ -178,7 +178,7 @@ def resolution_days(support: Support, now: int, days: int = SOLVED_DAYS) -> tupl
     since = now - days * DAY_US
     solved = [known for known in support.solved.values() if known.stands and since < known.at <= now]
     took = [(known.at - known.opened_at) / DAY_US for known in solved]
-    return (mean(took), median(took)) if took else None
+    return (sum(took) / len(took), median(took)) if took else None  # statistics.mean goes through fractions
 
 
 def questions_asked(support: Support, now: int, days: int) -> int:
