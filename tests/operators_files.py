@@ -7,7 +7,10 @@ from typing import Any
 
 MEASURES: dict[str, dict[str, Any]] = {
     "uses": {"event": "usage.feature_used", "sum": "count"},
-    "core_calls": {"event": "usage.feature_used", "where": {"core": True, "environment": ["production", "trial", None]}},
+    "core_calls": {
+        "event": "usage.feature_used",
+        "where": {"core": True, "environment": ["production", "trial", None]},
+    },
     "logins": {"event": "usage.logged_in"},
     "pages": {"event": "usage.page_viewed", "where": {"user": ["u0", "u1", "u2", "n0", "n1"]}},
     "urgent": {"event": "ticket.opened", "where": {"priority": ["P1", "P2"]}},
@@ -16,7 +19,11 @@ MEASURES: dict[str, dict[str, Any]] = {
     "scores": {"event": "survey.answered", "sum": "score", "where": {"score": {"at_least": 6}}},
     "bad": {"event": "survey.answered", "where": {"score": {"at_most": 6}}},
 }
-FIELDS: dict[str, list[Any]] = {"tier": ["high", "low", "tech"], "seats": [4, 5, 8, 10], "pricing": ["per_seat", "value"]}
+FIELDS: dict[str, list[Any]] = {
+    "tier": ["high", "low", "tech"],
+    "seats": [4, 5, 8, 10],
+    "pricing": ["per_seat", "value"],
+}
 
 
 def random_file(rng: random.Random) -> dict[str, Any]:
