@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.signals.catalogue import laws
+from services.signals.catalogue import entries, laws
 
 
 def test_laws_hold() -> None:
@@ -23,7 +23,7 @@ def _lock_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str
 
 
 def test_a_changed_rule_must_raise_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _lock_with(tmp_path, monkeypatch, {"usage.decline": {"version": 1, "hash": "of another rule"}})
+    found = _lock_with(tmp_path, monkeypatch, {"usage.decline": {"version": entries()["usage.decline"][0].version, "hash": "of another"}})
     assert found == ["usage.decline: its rule changed and its version did not; raise the version, then write the lock"]
 
 
