@@ -18,6 +18,7 @@ from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from schemas.health import Health
 from schemas.signals import Transition
 from services.common.recording import Line, Midnight, steps
+from services.signals.backtest.broadcasts import Said, with_broadcasts
 from services.signals.backtest.run import MemoryStore, run
 from services.signals.catalogue import load
 from services.signals.core.partition import PartitionEngine
@@ -174,7 +175,10 @@ def drive(
     for topic in range(len(INPUT_TOPICS)):
         engine.tick(topic, 0, True)
     decoded = (Line(line, decode_any(line)) for line in raw)
-    for sequence, what in steps(decoded, run_start_us=run_start, until_us=end):
+    recorded = steps(decoded, run_start_us=run_start, until_us=end)
+    guards = 0  # lines that are not of the file
+    for sequence, what in with_broadcasts(recorded, run_start_us=run_start):
+        guards += isinstance(what, Said)
         if isinstance(what, Midnight):
             for topic in range(len(INPUT_TOPICS)):
                 engine.tick(topic, what.now_us, True)
@@ -199,7 +203,7 @@ def drive(
     found = [msgspec.json.decode(value, type=Transition) for value in published.values()]
     counts: Counter[str] = Counter()
     for name, by_topic in engine.counters.items():
-        counts[name] = sum(by_topic)
+        counts[name] = sum(by_topic) - (guards if name in ("records", "applied") else 0)
     return Driven(sorted(found, key=lambda t: t.time), health, counts)
 
 
