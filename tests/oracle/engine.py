@@ -21,6 +21,7 @@ from services.common.recording import Line, Midnight, steps
 from services.signals.backtest.broadcasts import Said, with_broadcasts
 from services.signals.backtest.run import MemoryStore, run
 from services.signals.catalogue import load
+from services.signals.core.days import NEVER
 from services.signals.core.partition import PartitionEngine
 from services.signals.core.signal import Catalogue
 from tests.oracle.oracle import Change
@@ -188,7 +189,9 @@ def drive(
             if not isinstance(what.event, Refusal):
                 topic = INPUT_TOPICS.index(EVENT_TYPES[what.event.type].topic)
                 key = what.event.subject.encode() if what.event.subject is not None else None
-            engine.apply(topic, sequence, key, what.raw, what.event, run_start + DAY)
+            engine.apply(
+                topic, sequence, key, what.raw, what.event, NEVER if isinstance(what, Said) else run_start + DAY
+            )
         if batch_ends():
             end_batch(sequence)
             if restarts():

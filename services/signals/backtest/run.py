@@ -12,7 +12,7 @@ from schemas.signals import Transition
 from services.common.recording import FUTURE_US, Line, Midnight, steps
 from services.signals.backtest.broadcasts import Said, with_broadcasts
 from services.signals.catalogue import load
-from services.signals.core.days import day_of_date, midnight
+from services.signals.core.days import NEVER, day_of_date, midnight
 from services.signals.core.partition import PartitionEngine
 from services.signals.core.signal import Catalogue
 
@@ -62,7 +62,8 @@ class Backtest:
             if not isinstance(event, Refusal):
                 topic = INPUT_TOPICS.index(EVENT_TYPES[event.type].topic)
                 key = None if event.subject is None else event.subject.encode()
-            engine.apply(topic, sequence, key, raw, event, not_after)
+            # What the guards say of a midnight past the run's start is no event of the future.
+            engine.apply(topic, sequence, key, raw, event, NEVER if isinstance(what, Said) else not_after)
             self._count_refusals()
             if engine.pending_bytes > FLUSH_BYTES:
                 self._flush_state()
