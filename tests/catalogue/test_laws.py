@@ -23,7 +23,8 @@ def _lock_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str
 
 
 def test_a_changed_rule_must_raise_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = _lock_with(tmp_path, monkeypatch, {"usage.decline": {"version": entries()["usage.decline"][0].version, "hash": "of another"}})
+    version = entries()["usage.decline"][0].version
+    found = _lock_with(tmp_path, monkeypatch, {"usage.decline": {"version": version, "hash": "of another rule"}})
     assert found == ["usage.decline: its rule changed and its version did not; raise the version, then write the lock"]
 
 
