@@ -48,7 +48,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # PyYAML has no types here
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict):
                 continue
             if key in seen:
