@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from schemas.codec import Refusal, decode_any
 from schemas.events import EVENT_TYPES, INPUT_TOPICS
@@ -39,10 +40,14 @@ def microseconds(moment: dt.datetime) -> int:
 
 @cache
 def counted() -> Catalogue:
-    """The signals that the oracle knows too, and no others: what another signal opens would change its composites."""
+    """The signals that the oracle knows too, and no others: what another signal opens would change its composites.
+
+    Nothing is held back: the oracle knows of no portfolio and of no sources, and most of its streams have no broadcasts.
+    """
     whole = load()
     known = {signal.name for signal in SIGNALS}
-    return Catalogue([signal for signal in whole.signals if signal.id in known], f"{whole.digest}-counted")
+    signals = [structs.replace(signal, fall=None, held_by=()) for signal in whole.signals if signal.id in known]
+    return Catalogue(signals, f"{whole.digest}-counted")
 
 
 def transitions(
