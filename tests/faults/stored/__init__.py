@@ -19,9 +19,9 @@ from schemas.codec import decode
 from schemas.events import INPUT_TOPICS
 from services.common.kafka import partition_of
 from services.signals.backtest.run import MemoryStore
-from services.signals.catalogue import load as load_catalogue
 from services.signals.core.partition import PartitionEngine
 from tests.faults.load import Historical, Message
+from tests.oracle.engine import counted
 
 FOLDER = Path(__file__).parent
 SENT = 700
@@ -88,7 +88,7 @@ class Beginning:
 def capture() -> Path:
     """Let the core conclude the first part of a recording, and keep the state that it gives to be written."""
     whole = Historical(600, seed=77, days=60)
-    catalogue = load_catalogue()
+    catalogue = counted()
     engines = [
         PartitionEngine(number, INPUT_TOPICS, catalogue, MemoryStore(), partitions=PARTITIONS)
         for number in range(PARTITIONS)
