@@ -65,11 +65,16 @@ def _head(brief: dict[str, Any]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _ended(text: str) -> str:
+    """A sentence with its full stop."""
+    return plain(text).rstrip(".") + "."
+
+
 def _health(health: dict[str, Any]) -> list[str]:
     if health["score"] is None:
         return ["No score: there is not enough data for one."]
     trend = [
-        f"{health[name]:+.0f} in {days} days"
+        f"{round(health[name]):+d} in {days} days"
         for name, days in (("change_7d", 7), ("change_30d", 30))
         if health[name] is not None
     ]
@@ -77,7 +82,7 @@ def _health(health: dict[str, Any]) -> list[str]:
     lines = [", ".join([f"{health['score']:.0f} of 100, {health['band']}", *trend, rests])]
     worst = next((c for c in health["components"] or [] if c["name"] == health["largest_detractor"]), None)
     if worst is not None:
-        lines.append(f"Held down most by {plain(worst['name'])}: {plain(worst['why'])} {plain(worst['action'])}")
+        lines.append(f"Held down most by {plain(worst['name'])}: {_ended(worst['why'])} {_ended(worst['action'])}")
     if health["would_change"]:
         first = health["would_change"][0]
         lines.append(f"{plain(first['change'])}: {first['score']:.0f}")
