@@ -85,7 +85,8 @@ class Health(Struct, kw_only=True):
     """State of one account. `sequence` rises with every change; `open_episodes` is complete at that sequence.
 
     `score`, `band` and the trends are null while no score is computed. `usage_days` are the days that changed since
-    the last record, and on live day rolls the last 92; `score_days` are the days whose score was settled since then.
+    the last record, and on live day rolls the last 92; `score_days` are the days whose score was settled since then,
+    live the last 7 at least.
     `inputs_seen` are the event types that this account ever sent; `untried_releases` are newest first.
     `counted_since` names operators' measures that came into force later than their partition's first record, and when.
     """

@@ -85,8 +85,3 @@ def advocacy_acts(engagement: Engagement, now: int, days: int = 365) -> tuple[in
 def last_executive_contact(engagement: Engagement) -> int:
     """When a contact that counts was last held with an executive sponsor (µs, as the roles were known then), -1 for never."""
     return engagement.touches.executive_at
-
-
-def last_touch(engagement: Engagement) -> int:
-    """When a personal contact that counts was last held (µs), -1 for never: bulk mail and unanswered attempts do not count."""
-    return engagement.touches.latest(1)
