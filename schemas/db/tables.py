@@ -488,5 +488,6 @@ class ApiKey(Base):
     last_four: Mapped[str] = mapped_column(Text)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     source: Mapped[str | None] = mapped_column(Text, comment="what an ingest key's events are said to come from")
+    user_id: Mapped[str | None] = mapped_column(Key, comment="whose it is; null: a program's")
     created_at: Mapped[dt.datetime] = mapped_column(Instant, server_default=func.now())
     revoked_at: Mapped[dt.datetime | None] = mapped_column(Instant)
