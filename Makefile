@@ -16,7 +16,7 @@ run: $(SYNCED)
 	@exec $(BIN)/ebbtide run
 
 test: lint sdk
-	$(BIN)/pytest -m "not long"
+	@sh tests/run.sh $(BIN)/pytest
 
 lint: $(SYNCED)
 	$(BIN)/ruff check .
