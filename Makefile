@@ -1,5 +1,6 @@
 # make run   everything on this machine, with the demo, until Ctrl-C        make test   all tests, lint first
-# Needs Python 3 with pip (or uv) and, for `make test`, Node with npm. Everything else is brought into .tools and .venv.
+# Needs Python 3 with pip (or uv) and, for `make test`, Node with npm and Debian's packages of Prometheus, Alertmanager and
+# Chromium (installed when root, else named). Everything else is brought into .tools and .venv.
 
 UV := .tools/uv/bin/uv
 BIN := .venv/bin
@@ -10,7 +11,7 @@ SDK_NODE := tests/contract/sdk_node
 export UV_SYSTEM_CERTS := true
 export UV_NATIVE_TLS := true
 
-.PHONY: run test lint sdk faults bench clean
+.PHONY: run test lint sdk debian faults bench clean
 
 run: $(SYNCED)
 	@exec $(BIN)/ebbtide run
@@ -33,6 +34,10 @@ $(SDK_NODE)/node_modules/.package-lock.json: $(SDK_NODE)/package-lock.json
 	@# and checksums are the lock's all the same, and --no-save leaves it as it is.
 	npm install --no-save --ignore-scripts --no-audit --no-fund --prefix $(SDK_NODE)
 	@touch $@
+
+# The servers and the browser that the tests drive, from the machine's own packages.
+debian:
+	@sh deploy/local/bring-debian.sh
 
 # Minutes long: kills, freezes and restarts processes under load.
 faults: $(SYNCED)
