@@ -16,7 +16,7 @@ export UV_NATIVE_TLS := true
 run: $(SYNCED)
 	@exec $(BIN)/ebbtide run
 
-test: lint sdk
+test: lint sdk debian
 	@sh tests/run.sh $(BIN)/pytest
 
 lint: $(SYNCED)
