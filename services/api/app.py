@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.api import sse
 from services.api.auth import Keys
 from services.api.database import Readiness
 from services.api.endpoints import accounts, brief, catalogue, coverage, portfolio, queue, signals, status, views
@@ -20,6 +22,7 @@ from services.api.paths import canonical
 from services.common import keys, metrics, problems
 from services.common.problems import FieldError, Problem, bad_parameter
 
+EVENT_STREAM: Final = f"{sse.MEDIA_TYPE}; charset=utf-8".encode()
 HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -29,8 +32,8 @@ HEADERS: Final = (
 )
 
 
-def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
-    """The application on a database."""
+def make_app(engine: AsyncEngine, readiness: Readiness, *, stopping: asyncio.Event | None = None) -> ASGIApp:
+    """The application on a database. `stopping` is set once the process is told to stop: open streams end then."""
     app = FastAPI(
         title="Ebbtide",
         summary="Which accounts are going quiet, why, and what to do.",
@@ -42,6 +45,7 @@ def make_app(engine: AsyncEngine, readiness: Readiness) -> ASGIApp:
     )
     app.state.engine = engine
     app.state.readiness = readiness
+    app.state.stopping = stopping or asyncio.Event()
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
     for resource in (status, accounts, coverage, brief, signals, queue, views, portfolio, catalogue):
         app.include_router(resource.router)
@@ -66,13 +70,15 @@ class Outermost:
             return
         began = time.perf_counter()
         head = scope["method"] == "HEAD"
-        inner = dict(scope, path=canonical(scope["raw_path"]), method="GET" if head else scope["method"])
+        inner = dict(scope, path=canonical(scope["raw_path"]), method="GET" if head else scope["method"], head=head)
         status_code = 500
+        streams = False
 
         async def sending(message: Message) -> None:
-            nonlocal status_code
+            nonlocal status_code, streams
             if message["type"] == "http.response.start":
                 status_code = message["status"]
+                streams = (b"content-type", EVENT_STREAM) in message.get("headers", [])
                 message = dict(message, headers=[*message.get("headers", []), *HEADERS])
             elif head:
                 message = dict(message, body=b"")
@@ -84,7 +90,8 @@ class Outermost:
             # The template, not the path: an account id must never become a label.
             route = getattr(inner.get("route"), "path_format", None) or "none"
             metrics.API_REQUESTS.labels(route, str(status_code)).inc()
-            metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
+            if not streams:  # how long somebody listened says nothing of how fast we are
+                metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
 
 
 def respond(problem: Problem) -> Response:

@@ -49,7 +49,12 @@ async def _run(config: Settings) -> None:
         plan_each=True,
     )
     readiness = Readiness(engine)
-    server = HttpServer(make_app(engine, readiness), config.api_host, config.api_port)
+    stopping = asyncio.Event()
+    server = HttpServer(make_app(engine, readiness, stopping=stopping), config.api_host, config.api_port)
+
+    async def end_streams(stop: asyncio.Event) -> None:
+        await stop.wait()
+        stopping.set()
 
     async def watch(stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -59,6 +64,6 @@ async def _run(config: Settings) -> None:
 
     try:
         async with HealthServer(config.metrics_host, config.metrics_port_api, lambda: readiness.last, process=PROCESS):
-            await serve_until_stopped(server.serve, watch)
+            await serve_until_stopped(server.serve, watch, end_streams)
     finally:
         await engine.dispose()
