@@ -117,3 +117,41 @@ API_SECONDS = Histogram(
     ["route"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
+
+# --- api: /v1/stream -----------------------------------------------------------------------------------------------
+
+STREAM_WATCHERS = Gauge("ebbtide_stream_watchers", "Streams that this process is sending the feed to")
+STREAM_ENTRIES = Counter("ebbtide_stream_entries_total", "Feed entries handed to streams, one for each stream")
+STREAM_CUT = Counter("ebbtide_stream_cut_total", "Streams that were ended because their client reads too slowly")
+
+# --- delivery: Alertmanager ----------------------------------------------------------------------------------------
+
+ALERTMANAGER_PUSHES = Counter(
+    "ebbtide_alertmanager_pushes_total",
+    "Rounds in which all alerts were sent to Alertmanager, by result: ok, failed (tried again in the next round)",
+    ["result"],
+)
+ALERTMANAGER_ALERTS = Gauge(
+    "ebbtide_alertmanager_alerts", "Alerts in the last round that Alertmanager took: firing, resolved", ["state"]
+)
+ALERTMANAGER_LAST_SUCCESS = Gauge(
+    "ebbtide_alertmanager_last_success_timestamp_seconds",
+    "When Alertmanager last took everything, Unix time; 0: not yet, or not in use",
+)
+
+# --- delivery: canary ----------------------------------------------------------------------------------------------
+
+CANARY_SECONDS = Histogram(
+    "ebbtide_canary_seconds",
+    "From a synthetic event that ingest accepted until its signal can be read in Postgres",
+    buckets=(0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+CANARY_FAILURES = Counter(
+    "ebbtide_canary_failures_total",
+    "Probes that came to nothing, by stage: accept (ingest did not take the event), signal (none within 30 s)",
+    ["stage"],
+)
+CANARY_LAST_SUCCESS = Gauge(
+    "ebbtide_canary_last_success_timestamp_seconds",
+    "When a probe's signal was last seen, Unix time; 0: not yet, or not in use",
+)

@@ -88,6 +88,21 @@ class Settings(BaseSettings):
         description="share of customers that each tier should keep: tier=share, with commas between",
     )
 
+    # Alertmanager and the canary, both of delivery.
+    alertmanager_url: str | None = Field(
+        None, pattern=r"^https?://", description="Alertmanager to which signals that page are pushed; unset: none"
+    )
+    console_url: str | None = Field(
+        None, pattern=r"^https?://", description="where people reach the console, for links; unset: the api's address"
+    )
+    canary_write_key: str | None = Field(
+        None, description="write key of the canary, which sends an event each minute; unset: no canary"
+    )
+    canary_ingest_url: str | None = Field(
+        None, pattern=r"^https?://", description="where the canary finds ingest; unset: EBBTIDE_INGEST_HOST and _PORT"
+    )
+    canary_interval_s: float = Field(60.0, ge=1, description="seconds between two events of the canary")
+
     # Logs.
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
     log_format: Literal["text", "json"] = Field("text", description="text for people, json for machines")
