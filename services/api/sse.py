@@ -27,9 +27,12 @@ HEARTBEAT: Final = b": still here\n\n"
 
 
 class Event(Struct, frozen=True):
-    """One event. `id` is what a client sends back as `Last-Event-ID`; `event` names its kind ("message" where absent)."""
+    """One event. `id` is what a client sends back as `Last-Event-ID`; `event` names its kind ("message" where absent).
 
-    data: str
+    Without data there is no event: it only moves the id, and does as a heartbeat.
+    """
+
+    data: str | None
     event: str | None = None
     id: str | None = None
 
@@ -42,7 +45,8 @@ def encode(event: Event) -> bytes:
             if any(character in value for character in "\r\n\0"):
                 raise ValueError(f"{name}: a line break or U+0000 cannot be part of it")
             lines.append(f"{name}: {value}")
-    lines += [f"data: {line}" for line in event.data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+    if event.data is not None:
+        lines += [f"data: {line}" for line in event.data.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     return ("\n".join(lines) + "\n\n").encode()
 
 

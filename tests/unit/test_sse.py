@@ -13,6 +13,7 @@ from services.api.sse import HEARTBEAT, Event, EventStream, encode
 
 def test_an_event_is_written_as_the_standard_says() -> None:
     assert encode(Event('{"a":1}', event="signal", id="7")) == b'id: 7\nevent: signal\ndata: {"a":1}\n\n'
+    assert encode(Event(None, id="8")) == b"id: 8\n\n"
     assert encode(Event("one\r\ntwo\rthree")) == b"data: one\ndata: two\ndata: three\n\n"
 
 
