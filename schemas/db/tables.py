@@ -123,6 +123,20 @@ class HealthDay(Base):
     coverage: Mapped[float] = mapped_column(Double)
 
 
+class HealthParts(Base):
+    """What each component gave to an account's score in its last record of one UTC day, so that a change can be told by
+    its parts. Where records came many at once, days in between have none.
+    """
+
+    __tablename__ = "health_parts"
+
+    account_id: Mapped[str] = mapped_column(Key, primary_key=True)
+    day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
+    parts: Mapped[list[int]] = mapped_column(
+        ARRAY(SmallInteger), comment="tenths of a point, in the order of the record's components; -1 without data"
+    )
+
+
 class Standing(Base):
     """What the latest health record says of an account beside others: made by the recorder, on the record's day.
 

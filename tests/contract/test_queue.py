@@ -349,7 +349,7 @@ def test_what_clears_leaves_the_queue_and_a_change_of_the_account_moves_it(api: 
 async def _held(url: str, account_id: str) -> int:
     connection = await db.connect(url, process="test")
     try:
-        tables = ("queue_entries", "standings", "health_days")
+        tables = ("queue_entries", "standings", "health_days", "health_parts")
         counts = [
             await connection.fetchval(f"SELECT count(*) FROM {table} WHERE account_id = $1", account_id)
             for table in tables

@@ -1,4 +1,5 @@
-"""What stands beside the recorded facts and is made from them: places in the queue, standings, scores by day.
+"""What stands beside the recorded facts and is made from them: places in the queue, standings, scores by day and their
+parts.
 
 Each function writes inside the caller's transaction, and writes only what changed. The judgement is `schemas.priority`.
 """
@@ -11,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from schemas import priority
-from schemas.health import Health, ScoreDay
+from schemas.health import Component, Health, ScoreDay
 from schemas.priority import Judged
 from services.signals.recorder.records import SEPARATOR, feature_key
 
@@ -19,6 +20,7 @@ FORGET_ACCOUNTS: Final = (
     "DELETE FROM queue_entries WHERE account_id = ANY($1)",
     "DELETE FROM standings WHERE account_id = ANY($1)",
     "DELETE FROM health_days WHERE account_id = ANY($1)",
+    "DELETE FROM health_parts WHERE account_id = ANY($1)",
 )
 
 HELD_STANDINGS = """
@@ -42,6 +44,13 @@ SELECT * FROM unnest($1::text[], $2::date[], $3::float8[], $4::text[], $5::float
 ON CONFLICT (account_id, day) DO UPDATE SET
   score = excluded.score, band = excluded.band, coverage = excluded.coverage
 WHERE (h.score, h.band, h.coverage) IS DISTINCT FROM (excluded.score, excluded.band, excluded.coverage)
+"""
+
+WRITE_PARTS = """
+INSERT INTO health_parts AS h (account_id, day, parts)
+SELECT account_id, day, string_to_array(parts, ' ')::smallint[]
+FROM unnest($1::text[], $2::date[], $3::text[]) AS i(account_id, day, parts)
+ON CONFLICT (account_id, day) DO UPDATE SET parts = excluded.parts WHERE h.parts IS DISTINCT FROM excluded.parts
 """
 
 OPEN_EPISODES = """
@@ -123,6 +132,21 @@ async def write_scores(connection: Any, scores: Sequence[tuple[str, ScoreDay]]) 
     if scores:
         rows = [(account_id, day.day, day.score, day.band, day.coverage) for account_id, day in scores]
         await connection.execute(WRITE_SCORES, *_columns(rows, 5))
+
+
+async def write_parts(connection: Any, records: Iterable[Health]) -> None:
+    """Keep what the score of each record's day is made of."""
+    rows = [
+        (health.account_id, health.as_of.astimezone(dt.UTC).date(), " ".join(map(_tenths, health.components)))
+        for health in records
+        if health.components
+    ]
+    if rows:
+        await connection.execute(WRITE_PARTS, *_columns(rows, 3))
+
+
+def _tenths(component: Component) -> str:
+    return "-1" if component.score is None else str(round(10 * component.contribution))
 
 
 async def refresh_queue(connection: Any, account_ids: Collection[str]) -> None:

@@ -5,11 +5,12 @@ Rows travel as arrays, one statement a table and batch. Whatever was written bef
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from schemas.db.tables import KEY_CHARACTERS
-from services.signals.recorder import facts, standing
+from services.signals.recorder import facts, feed, standing
+from services.signals.recorder.feed import Healed
 from services.signals.recorder.fold import Events, Signals, contradiction
 from services.signals.recorder.records import RefusedRow, TransitionRow, account_row, key_text, printable, user_of
 
@@ -54,6 +55,7 @@ FORGET_ACCOUNTS = (
     "DELETE FROM account_health WHERE account_id = ANY($1)",
     "DELETE FROM usage_days WHERE account_id = ANY($1)",
     *facts.FORGET_SCORES,
+    feed.FORGET_ACCOUNTS,
     """
     DELETE FROM recorder_refused
     WHERE key IN (SELECT convert_to(account_id, 'UTF8') FROM unnest($1::text[]) AS x(account_id))
@@ -61,6 +63,7 @@ FORGET_ACCOUNTS = (
 )
 
 FORGET_EPISODES = (
+    feed.FORGET_EPISODES,
     "DELETE FROM queue_entries WHERE episode_id = ANY($1)",
     "DELETE FROM transitions WHERE episode_id = ANY($1)",
     "DELETE FROM episodes WHERE episode_id = ANY($1)",
@@ -84,6 +87,7 @@ SELECT episode_id, ordinal, sequence, time, appended_at, body::json
 FROM unnest($1::text[], $2::int[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::text[])
   AS i(episode_id, ordinal, sequence, time, appended_at, body)
 ON CONFLICT DO NOTHING
+RETURNING episode_id, ordinal
 """
 
 WRITE_EPISODES = """
@@ -163,23 +167,24 @@ RECONCILE = (
     FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
     WHERE e.account_id = touched.account_id AND e.cleared_at IS NULL
       AND e.last_sequence <= h.sequence AND e.episode_id <> ALL (h.open_episodes)
-    RETURNING e.account_id
+    RETURNING e.account_id, e.episode_id, h.as_of, h.sequence, e.cleared_at
     """,
     """
     UPDATE episodes e SET cleared_at = NULL, cleared_because = NULL
     FROM unnest($1::text[]) AS touched(account_id) JOIN account_health h ON h.account_id = touched.account_id
     WHERE e.account_id = touched.account_id AND e.cleared_at IS NOT NULL
       AND e.last_sequence <= h.sequence AND e.episode_id = ANY (h.open_episodes)
-    RETURNING e.account_id
+    RETURNING e.account_id, e.episode_id, h.as_of, h.sequence, e.cleared_at
     """,
 )
 
 
 class Done(NamedTuple):
-    """How many health records were older than what is held, and how many episodes health put right."""
+    """How many health records were older than what is held, what health put right, and which transitions are new."""
 
     stale: int
-    reconciled: int
+    healed: Sequence[Healed]
+    recorded: Sequence[TransitionRow]
 
 
 async def write_signals(connection: Any, batch: Signals) -> Done:
@@ -196,24 +201,26 @@ async def write_signals(connection: Any, batch: Signals) -> Done:
     current, moved = await _write_health(connection, batch)
     changed = set(current)
     stale = len(batch.health) - len(changed)
-    told = await _write_transitions(connection, batch)
+    recorded = await _write_transitions(connection, batch)
+    told = {row.account_id for row in batch.transitions.values()}
     changed |= told
-    reconciled = 0
+    healed: list[Healed] = []
     if changed:
         for statement in RECONCILE:
-            healed = await connection.fetch(statement, list(changed))
-            reconciled += len(healed)
-            moved.update(account_id for (account_id,) in healed)
+            for account_id, *found in await connection.fetch(statement, list(changed)):
+                healed.append(Healed(*found))
+                moved.add(account_id)
     moved |= told | batch.erased.keys()
     if moved:
         await standing.refresh_queue(connection, moved)
-    return Done(stale, reconciled)
+    return Done(stale, healed, recorded)
 
 
-async def _write_transitions(connection: Any, batch: Signals) -> set[str]:
+async def _write_transitions(connection: Any, batch: Signals) -> list[TransitionRow]:
+    """Write what is left of the batch's transitions without the forgotten and the contradicting. Returns the new ones."""
     rows = list(batch.transitions.values())
     if not rows:
-        return set()
+        return []
     forgotten = await connection.fetch(FORGOTTEN, [r.account_id for r in rows], [r.appended_at for r in rows])
     for (place,) in forgotten:
         del batch.transitions[_place(rows[place])]
@@ -225,8 +232,8 @@ async def _write_transitions(connection: Any, batch: Signals) -> set[str]:
         del batch.transitions[places[place]]
     rows = list(batch.transitions.values())
     if not rows:
-        return set()
-    await connection.execute(
+        return []
+    written = await connection.fetch(
         WRITE_TRANSITIONS,
         [row.change.data.episode_id for row in rows],
         [row.ordinal for row in rows],
@@ -236,7 +243,8 @@ async def _write_transitions(connection: Any, batch: Signals) -> set[str]:
         [row.body for row in rows],
     )
     await connection.execute(WRITE_EPISODES, *_columns([_episode(row) for row in batch.last()], 18))
-    return {row.account_id for row in rows}
+    new = {tuple(place) for place in written}
+    return [row for row in rows if _place(row) in new]
 
 
 def _place(row: TransitionRow) -> tuple[str, int]:
@@ -298,6 +306,7 @@ async def _write_health(connection: Any, batch: Signals) -> tuple[list[str], set
     await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
     scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
     await standing.write_scores(connection, scores)
+    await standing.write_parts(connection, (batch.health[account_id].health for account_id in current))
     days = [(account_id, day) for account_id in current for day in batch.days[account_id].values()]
     used = [(account_id, d.day, d.usage, d.core) for account_id, d in days if d.usage or d.core]
     if used:
