@@ -52,7 +52,9 @@ class Act(Base):
     act: Mapped[str] = mapped_column(Text, comment="acknowledge snooze assign close comment undo")
     actor: Mapped[str] = mapped_column(Text, comment="a user id, or key:NAME for a key that is nobody's")
     at: Mapped[dt.datetime] = mapped_column(Instant)
-    severity: Mapped[str] = mapped_column(Text, comment="of the episode when it was done: an escalation outdates it")
+    severity: Mapped[str] = mapped_column(Text, comment="of the episode when it was done")
+    ordinal: Mapped[int] = mapped_column(Integer, comment="of the episode's last transition then")
+    request_id: Mapped[str | None] = mapped_column(Text, comment="the client's own: sent again, it is the same act")
     data: Mapped[dict[str, Any]] = mapped_column(JSON, comment="what the act carries, by its kind")
     undoes: Mapped[int | None] = mapped_column(Integer, comment="version of the act that this one takes back")
 
@@ -60,7 +62,8 @@ class Act(Base):
 class Handling(Base):
     """What the acts on one episode come to: the fold of them, kept beside them in one transaction.
 
-    Each `*_severity` is the episode's severity when that was said: once the episode is more severe, it no longer holds.
+    Each `*_ordinal` is that of the episode's last transition when that was said: after an escalation it no longer holds.
+    `schemas.lifecycle.Handling` is a row of it.
     """
 
     __tablename__ = "handlings"
@@ -74,17 +77,17 @@ class Handling(Base):
     version: Mapped[int] = mapped_column(Integer, comment="how many acts there are")
     acknowledged_at: Mapped[dt.datetime | None] = mapped_column(Instant)
     acknowledged_by: Mapped[str | None] = mapped_column(Text)
-    acknowledged_severity: Mapped[str | None] = mapped_column(Text)
+    acknowledged_ordinal: Mapped[int | None] = mapped_column(Integer)
     snoozed_at: Mapped[dt.datetime | None] = mapped_column(Instant)
     snoozed_by: Mapped[str | None] = mapped_column(Text)
     snoozed_until: Mapped[dt.datetime | None] = mapped_column(Instant)
     snooze_reason: Mapped[str | None] = mapped_column(Text)
-    snoozed_severity: Mapped[str | None] = mapped_column(Text)
+    snoozed_ordinal: Mapped[int | None] = mapped_column(Integer)
     assignee: Mapped[str | None] = mapped_column(Key)
     pool: Mapped[str | None] = mapped_column(Key, comment="the pool whose turn gave it to the assignee")
     closed_at: Mapped[dt.datetime | None] = mapped_column(Instant)
     closed_by: Mapped[str | None] = mapped_column(Text)
-    closed_severity: Mapped[str | None] = mapped_column(Text)
+    closed_ordinal: Mapped[int | None] = mapped_column(Integer)
     outcome: Mapped[str | None] = mapped_column(Text, comment="saved saved_by_concession churned false_alarm no_action")
     churn_reason: Mapped[str | None] = mapped_column(Text)
     avoidable: Mapped[bool | None] = mapped_column(Boolean)

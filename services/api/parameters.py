@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.envelope import Instant as Rfc3339
@@ -14,6 +14,7 @@ from schemas.envelope import Instant as Rfc3339
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 200
 DAYS_MOST = 800
+LAST_EVENT_MOST = 2**63 - 1
 
 
 def _instant(value: Any) -> dt.datetime:
@@ -47,6 +48,13 @@ Instant = Annotated[
 ]
 Day = Annotated[dt.date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Text = Annotated[str, BeforeValidator(_plain), Field(min_length=1, max_length=1024)]
+Words = Annotated[
+    str,
+    BeforeValidator(_plain),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
+"""What a person writes: not only blanks, which are taken off its ends."""
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\z", max_length=128)]
 
 Kind = Literal["risk", "opportunity"]
@@ -94,6 +102,21 @@ class SignalFilter(SignalsOfAccount):
     account: Annotated[Text | None, Field(None, description="account id")]
     tier: Annotated[Tier | None, Field(None, description="tier of the account now")]
     csm: Annotated[Text | None, Field(None, description="customer success manager of the account now")]
+
+
+class StreamFilter(Parameters):
+    """Which transitions and acts."""
+
+    last_event_id: Annotated[
+        int | None,
+        Field(None, ge=0, le=LAST_EVENT_MOST, description="as the header Last-Event-ID, for clients without"),
+    ]
+    kind: Annotated[Kind | None, Field(None)]
+    severity: Annotated[Severity | None, Field(None)]
+    signal: Annotated[Word | None, Field(None, description="signal id, such as usage.decline")]
+    tier: Annotated[Tier | None, Field(None, description="tier of the account then")]
+    csm: Annotated[Text | None, Field(None, description="customer success manager of the account then")]
+    account: Annotated[Text | None, Field(None, description="account id")]
 
 
 class TimelineFilter(Page):

@@ -53,9 +53,9 @@ def upgrade() -> None:
         sa.Column("act", sa.Text(), nullable=False, comment="acknowledge snooze assign close comment undo"),
         sa.Column("actor", sa.Text(), nullable=False, comment="a user id, or key:NAME for a key that is nobody's"),
         sa.Column("at", INSTANT, nullable=False),
-        sa.Column(
-            "severity", sa.Text(), nullable=False, comment="of the episode when it was done: an escalation outdates it"
-        ),
+        sa.Column("severity", sa.Text(), nullable=False, comment="of the episode when it was done"),
+        sa.Column("ordinal", sa.Integer(), nullable=False, comment="of the episode's last transition then"),
+        sa.Column("request_id", sa.Text(), nullable=True, comment="the client's own: sent again, it is the same act"),
         sa.Column("data", sa.JSON(), nullable=False, comment="what the act carries, by its kind"),
         sa.Column("undoes", sa.Integer(), nullable=True, comment="version of the act that this one takes back"),
         sa.PrimaryKeyConstraint("episode_id", "version", name=op.f("pk_acts")),
@@ -69,17 +69,17 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False, comment="how many acts there are"),
         sa.Column("acknowledged_at", INSTANT, nullable=True),
         sa.Column("acknowledged_by", sa.Text(), nullable=True),
-        sa.Column("acknowledged_severity", sa.Text(), nullable=True),
+        sa.Column("acknowledged_ordinal", sa.Integer(), nullable=True),
         sa.Column("snoozed_at", INSTANT, nullable=True),
         sa.Column("snoozed_by", sa.Text(), nullable=True),
         sa.Column("snoozed_until", INSTANT, nullable=True),
         sa.Column("snooze_reason", sa.Text(), nullable=True),
-        sa.Column("snoozed_severity", sa.Text(), nullable=True),
+        sa.Column("snoozed_ordinal", sa.Integer(), nullable=True),
         sa.Column("assignee", KEY, nullable=True),
         sa.Column("pool", KEY, nullable=True, comment="the pool whose turn gave it to the assignee"),
         sa.Column("closed_at", INSTANT, nullable=True),
         sa.Column("closed_by", sa.Text(), nullable=True),
-        sa.Column("closed_severity", sa.Text(), nullable=True),
+        sa.Column("closed_ordinal", sa.Integer(), nullable=True),
         sa.Column(
             "outcome", sa.Text(), nullable=True, comment="saved saved_by_concession churned false_alarm no_action"
         ),
@@ -110,6 +110,18 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, server_default=NOW, nullable=False),
         sa.Column("expires_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("secret_sha256", name=op.f("pk_console_sessions")),
+    )
+    op.create_table(
+        "health_parts",
+        sa.Column("account_id", KEY, nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column(
+            "parts",
+            sa.ARRAY(sa.SmallInteger()),
+            nullable=False,
+            comment="tenths of a point, in the order of the record's components; -1 without data",
+        ),
+        sa.PrimaryKeyConstraint("account_id", "day", name=op.f("pk_health_parts")),
     )
     op.create_table(
         "feed",
@@ -149,5 +161,5 @@ def downgrade() -> None:
     op.execute("SET LOCAL statement_timeout = '15min'")
 
     op.drop_column("api_keys", "user_id")
-    for table in ("feed", "console_sessions", "audit", "handlings", "acts", "pools", "users"):
+    for table in ("feed", "health_parts", "console_sessions", "audit", "handlings", "acts", "pools", "users"):
         op.drop_table(table)
