@@ -46,6 +46,7 @@ def transition(
     csm: str | None = "Ana",
     tier: str | None = "high",
     reason: str | None = None,
+    historical: bool = False,
     offset: int = 0,
     appended: dt.datetime = APPENDED_0,
 ) -> Stored:
@@ -63,7 +64,7 @@ def transition(
         reason=reason or f"{step}: usage over 28 d is 5 against 10",
         evidence=[Evidence(measure="usage", value=5, baseline=10, threshold=7.5, unit="uses")],
         pages=False,
-        historical=False,
+        historical=historical,
         action=Action(title="Call", owner="csm", playbook="usage-decline", runbook="usage-decline"),
         account=AccountBrief(name=account.title(), tier=tier, csm=csm),
         opened_at=opened,

@@ -44,7 +44,7 @@ INGEST_LINKS = Gauge("ebbtide_ingest_attribution_links", "Names (users, foreign 
 
 RECORDER_RECORDS = Counter("ebbtide_recorder_records_total", "Records read, by topic", ["topic"])
 RECORDER_ROWS = Counter(
-    "ebbtide_recorder_rows_total", "Rows written, by kind: transition, health, timeline, erasure", ["kind"]
+    "ebbtide_recorder_rows_total", "Rows written, by kind: transition, health, timeline, erasure, feed", ["kind"]
 )
 RECORDER_REFUSED = Counter(
     "ebbtide_recorder_refused_total",

@@ -88,6 +88,14 @@ class Settings(BaseSettings):
         description="share of customers that each tier should keep: tier=share, with commas between",
     )
 
+    # Subscriptions.
+    notify_within_hours: float = Field(
+        24.0, gt=0, description="a transition that is older than this when it is recorded is told to no subscriber"
+    )
+    webhook_allow_private: bool = Field(
+        False, description="webhooks may go to private and loopback addresses, and by plain http"
+    )
+
     # Alertmanager and the canary, both of delivery.
     alertmanager_url: str | None = Field(
         None, pattern=r"^https?://", description="Alertmanager to which signals that page are pushed; unset: none"

@@ -260,8 +260,9 @@ class Lane:
         try:
             with metrics.RECORDER_WRITE_SECONDS.labels(self.name).time():
                 async with connection.transaction():
-                    count = await self._write(connection, [item.row for item in rows])
+                    # What `write` appends to the feed must come right before the commit.
                     await writer.write_offsets(connection, offsets)
+                    count = await self._write(connection, [item.row for item in rows])
             count()
         except UNRECORDABLE as error:
             if not rows:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,7 +13,7 @@ import structlog
 from services.common import logs, metrics
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
-from services.signals.recorder import writer
+from services.signals.recorder import feed, writer
 from services.signals.recorder.fold import fold_events, fold_signals
 from services.signals.recorder.guards import Guards
 from services.signals.recorder.lane import Lane, count_refused
@@ -21,13 +23,22 @@ log = structlog.get_logger()
 
 # Signals are wanted at once. History may wait for company: one transaction then serves many events.
 TIMELINE_LINGER_S = 0.3
+NOTIFY_WITHIN = dt.timedelta(hours=24)
 
 
-async def write_signals(connection: Any, rows: list[Any]) -> Callable[[], None]:
-    """Write a batch of the signal topics and `health`. What is returned counts it, once it is committed."""
+async def write_signals(
+    connection: Any, rows: list[Any], *, notify_within: dt.timedelta = NOTIFY_WITHIN
+) -> Callable[[], None]:
+    """Write a batch of the signal topics and `health`, and tell what is news. The feed comes last: see `APPEND_LOCK`.
+
+    What is returned counts it, once it is committed.
+    """
     batch = fold_signals(rows)
     done = await writer.write_signals(connection, batch)
     await writer.write_refused(connection, batch.refused)
+    now = dt.datetime.now(dt.UTC)
+    news = [row for row in done.recorded if feed.is_news(row, now, notify_within)]
+    told = await feed.tell(connection, news, done.healed)
 
     def count() -> None:
         count_refused(batch.refused)
@@ -35,7 +46,8 @@ async def write_signals(connection: Any, rows: list[Any]) -> Callable[[], None]:
         metrics.RECORDER_ROWS.labels("health").inc(len(batch.health) - done.stale)
         metrics.RECORDER_ROWS.labels("erasure").inc(len(batch.erased))
         metrics.RECORDER_STALE_HEALTH.inc(done.stale)
-        metrics.RECORDER_RECONCILED.inc(done.reconciled)
+        metrics.RECORDER_RECONCILED.inc(len(done.healed))
+        metrics.RECORDER_ROWS.labels("feed").inc(told)
 
     return count
 
@@ -50,8 +62,9 @@ async def write_events(connection: Any, rows: list[Any]) -> Callable[[], None]:
 def lanes(config: Settings, guards: Guards | None = None) -> list[Lane]:
     """Both lanes. They are apart so that a backlog of events never delays a signal. `guards` see what happened."""
     row = event_row if guards is None else guards.row
+    write = partial(write_signals, notify_within=dt.timedelta(hours=config.notify_within_hours))
     return [
-        Lane("signals", SIGNAL_TOPICS, signal_row, write_signals, config),
+        Lane("signals", SIGNAL_TOPICS, signal_row, write, config),
         Lane("timeline", TIMELINE_TOPICS, row, write_events, config, linger_s=TIMELINE_LINGER_S),
     ]
 
