@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.envelope import Instant as Rfc3339
@@ -40,6 +40,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _written(value: Any) -> Any:
+    return _plain(value.strip() if isinstance(value, str) else value)
+
+
 Instant = Annotated[
     dt.datetime,
     BeforeValidator(_instant),
@@ -50,9 +54,8 @@ Day = Annotated[dt.date, BeforeValidator(_day), WithJsonSchema({"type": "string"
 Text = Annotated[str, BeforeValidator(_plain), Field(min_length=1, max_length=1024)]
 Words = Annotated[
     str,
-    BeforeValidator(_plain),
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000),
-    Field(json_schema_extra={"pattern": r"\S"}),
+    BeforeValidator(_written),
+    Field(min_length=1, max_length=2000, json_schema_extra={"pattern": r"\S"}),
 ]
 """What a person writes: not only blanks, which are taken off its ends."""
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\z", max_length=128)]
