@@ -16,9 +16,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.api import sse
 from services.api.auth import Keys
 from services.api.database import Readiness
-from services.api.endpoints import accounts, brief, catalogue, coverage, portfolio, queue, signals, status, views
+from services.api.endpoints import (
+    accounts,
+    brief,
+    catalogue,
+    coverage,
+    portfolio,
+    queue,
+    signals,
+    status,
+    stream,
+    views,
+)
 from services.api.openapi import describe
 from services.api.paths import canonical
+from services.api.stream import Tail
 from services.common import keys, metrics, problems
 from services.common.problems import FieldError, Problem, bad_parameter
 
@@ -46,8 +58,9 @@ def make_app(engine: AsyncEngine, readiness: Readiness, *, stopping: asyncio.Eve
     app.state.engine = engine
     app.state.readiness = readiness
     app.state.stopping = stopping or asyncio.Event()
+    app.state.tail = Tail(engine, app.state.stopping)
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
-    for resource in (status, accounts, coverage, brief, signals, queue, views, portfolio, catalogue):
+    for resource in (status, accounts, coverage, brief, signals, stream, queue, views, portfolio, catalogue):
         app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
