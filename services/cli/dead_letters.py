@@ -8,7 +8,8 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Coroutine
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import click
 import structlog
@@ -16,16 +17,14 @@ from aiokafka.errors import KafkaError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.dead_letters import REASONS
-from services.cli import links_reader
+from services.cli.letters_again import prepared
 from services.common import dead_letters as letters
-from services.common import kafka
 from services.common.db import UNREACHABLE, create_engine
+from services.common.dead_letter_replay import Done, send_again
 from services.common.dead_letters import Identity, Letter
 from services.common.kafka import BrokerUnreachable, UnknownTopic
 from services.common.settings import Settings, settings
-from services.ingest import attribution
-from services.ingest import letters as ingest_letters
-from services.ingest.mapping import MappingError, load
+from services.ingest.mapping import MappingError
 
 LIST_LIMIT = 50
 
@@ -112,22 +111,15 @@ def replay(
         click.echo(f"{skipped} left out: sent again before{told} (--again sends them too)", err=True)
     if chosen and not yes:
         click.confirm(f"Send {len(chosen)} again?", abort=True, err=True)
-    done = _run(_replay(config, chosen)) if chosen else Done(0, 0, Counter())
+    done = _run(_replay(config, chosen, again)) if chosen else Done({}, 0, 0, Counter())
+    skipped += done.taken
     if as_json:
-        counts = {"sent": done.sent, "left_out": skipped, "refused": done.refused, "why": dict(done.why)}
+        counts = {"sent": len(done.sent), "left_out": skipped, "refused": done.refused, "why": dict(done.why)}
         click.echo(json.dumps(counts))
     else:
-        click.echo(f"{done.sent} sent again, {skipped} left out, {done.refused} still refused")
+        click.echo(f"{len(done.sent)} sent again, {skipped} left out, {done.refused} still refused")
         for why, count in done.why.most_common():
             click.echo(f"  {count}× {why}")
-
-
-class Done(NamedTuple):
-    """What became of a replay. `refused` are calls to ingest that still make no event, `why` counts their reasons."""
-
-    sent: int
-    refused: int
-    why: Counter[str]
 
 
 async def _read_all(config: Settings) -> tuple[list[Letter], dict[Identity, int]]:
@@ -138,65 +130,19 @@ async def _read_all(config: Settings) -> tuple[list[Letter], dict[Identity, int]
         await engine.dispose()
 
 
-async def _replay(config: Settings, chosen: list[Letter]) -> Done:
+async def _replay(config: Settings, chosen: list[Letter], again: bool) -> Done:
     engine = _engine(config)
     try:
-        ready, why = await _prepared(config, chosen)
-        if ready:
-            producer = await kafka.producer(config)
-            try:
-                await letters.begin(engine, [letter.identity for letter, _ in ready])
-                sending = [await producer.send(**record) for _, records in ready for record in records]
-                await asyncio.gather(*sending)
-            finally:
-                await producer.stop()
-            await letters.finish(engine, [letter.identity for letter, _ in ready])
-        return Done(len(ready), sum(why.values()), why)
+        return await send_again(config, engine, chosen, partial(prepared, config), again=again)
     finally:
         await engine.dispose()
-
-
-async def _prepared(
-    config: Settings, chosen: list[Letter]
-) -> tuple[list[tuple[Letter, list[dict[str, Any]]]], Counter[str]]:
-    """The records to produce for each letter, and why some make none."""
-    ready: list[tuple[Letter, list[dict[str, Any]]]] = []
-    why: Counter[str] = Counter()
-    foreign = any(ingest_letters.is_foreign(letter) for letter in chosen)
-    links = await links_reader.links(config.bootstrap) if foreign else None
-    mapping = load(config.ingest_mapping_file) if foreign else None
-    for letter in chosen:
-        if links is None or mapping is None or not ingest_letters.is_foreign(letter):
-            ready.append((letter, [_original(letter)]))
-            continue
-        made = ingest_letters.outcome(letter, mapping, links)
-        if isinstance(made, str):
-            why[made] += 1
-        else:
-            links.learn(made.links)
-            records: list[dict[str, Any]] = [
-                {"topic": each.topic, "key": str(each.event.subject).encode(), "value": each.value}
-                for each in made.ready
-            ]
-            for name, link in made.links.items():
-                record = attribution.record(name, link)
-                records.append({"topic": record.topic, "key": record.key, "value": record.value})
-            ready.append((letter, records))
-    return ready, why
-
-
-def _original(letter: Letter) -> dict[str, Any]:
-    place = letter.identity
-    # Without a key it was meant for its partition; with one, the key finds the right one.
-    partition = {"partition": place.partition} if letter.key is None else {}
-    return {"topic": place.topic, "key": letter.key, "value": letter.value, **partition}
 
 
 def _described(letter: Letter, sent: dict[Identity, int], values: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": str(letter.identity),
         "reason": letter.reason,
-        "field": letter.headers.get("field", ""),
+        "field": letter.field,
         "detail": letter.headers.get("detail", ""),
         "failed_at": letter.headers.get("failed_at", ""),
         "key": None if letter.key is None else letter.key.decode("utf-8", "replace"),

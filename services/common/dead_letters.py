@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
@@ -17,6 +18,17 @@ from schemas.dead_letters import DEAD_LETTER_TOPIC, HEADERS
 from services.common.kafka import BrokerUnreachable, end_offsets
 
 READ_WITHIN_MS = 1000
+
+
+INGEST_SOURCE: Final = "ingest_source"
+"""The header in which ingest says whose write key a call came with."""
+
+
+class _Sender(Struct):
+    source: str = ""
+
+
+_SENDER: Final = msgspec.json.Decoder(_Sender)
 
 
 class Identity(NamedTuple):
@@ -51,6 +63,22 @@ class Letter(Struct, frozen=True):
     def reason(self) -> str:
         """Why it was refused."""
         return self.headers.get("reason", "")
+
+    @property
+    def field(self) -> str:
+        """The member at fault, empty where the whole record is meant."""
+        return self.headers.get("field", "")
+
+    @property
+    def source(self) -> str:
+        """Who sent it, empty where that cannot be told: what ingest's write key says, else the event itself."""
+        told = self.headers.get(INGEST_SOURCE)
+        if told is not None:
+            return told
+        try:
+            return _SENDER.decode(self.value).source
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return ""
 
 
 def letter(record: Any) -> Letter:
@@ -130,6 +158,20 @@ async def begin(engine: AsyncEngine, identities: Sequence[Identity]) -> None:
     values = [item._asdict() | {"times": 0} for item in identities]
     async with engine.begin() as connection:
         await connection.execute(insert(DeadLetterReplay).on_conflict_do_nothing(), values)
+
+
+async def claim(engine: AsyncEngine, identities: Sequence[Identity]) -> set[Identity]:
+    """`begin` for those that were never sent: returns which, so that of two who try at once only one sends each."""
+    if not identities:
+        return set()
+    statement = (
+        insert(DeadLetterReplay)
+        .on_conflict_do_nothing()
+        .returning(DeadLetterReplay.topic, DeadLetterReplay.partition, DeadLetterReplay.offset)
+    )
+    async with engine.begin() as connection:
+        rows = await connection.execute(statement, [item._asdict() | {"times": 0} for item in identities])
+        return {Identity(*row) for row in rows}
 
 
 async def finish(engine: AsyncEngine, identities: Iterable[Identity]) -> None:

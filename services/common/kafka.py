@@ -110,6 +110,44 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
+@asynccontextmanager
+async def reader(
+    bootstrap: str, *topics: str, within_s: float = 5.0, **overrides: Any
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer of every partition of `topics`, without group: it commits nothing and disturbs nobody.
+
+    Raises BrokerUnreachable when none answers within `within_s`, and for what fails while it is read; UnknownTopic.
+    """
+    options: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "client_id": "ebbtide",
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+    }
+    client = AIOKafkaConsumer(*topics, **(options | overrides))
+    try:
+        async with asyncio.timeout(within_s):
+            await client.start()
+        missing = set(topics) - {place.topic for place in client.assignment()}
+        if missing:
+            raise UnknownTopic(missing)
+        yield client
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokerUnreachable(bootstrap, error) from error
+    finally:
+        await client.stop()
+
+
+async def committed(bootstrap: str, group: str) -> dict[TopicPartition, int]:
+    """The positions that a group committed: the next offset of each partition it ever had. Raises BrokerUnreachable."""
+    async with admin(bootstrap) as client:
+        try:
+            found = await client.list_consumer_group_offsets(group)
+        except KafkaError as error:
+            raise BrokerUnreachable(bootstrap, error) from error
+    return {place: entry.offset for place, entry in found.items() if entry.offset >= 0}
+
+
 async def partition_counts(bootstrap: str, topics: Iterable[str]) -> dict[str, int]:
     """Number of partitions of each of `topics`. Raises UnknownTopic naming all that are missing, BrokerUnreachable."""
     wanted = set(topics)

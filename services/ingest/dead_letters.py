@@ -8,6 +8,7 @@ import hashlib
 import msgspec
 
 from schemas.dead_letters import DEAD_LETTER_TOPIC
+from services.common.dead_letters import INGEST_SOURCE
 from services.ingest.collector import Record
 from services.ingest.translate import Unusable
 
@@ -16,7 +17,7 @@ SOURCE_TOPIC_PREFIX = "ingest/"
 
 KIND, SOURCE, RECEIVED_AT, SENT_AT, NAMES = (
     "ingest_kind",
-    "ingest_source",
+    INGEST_SOURCE,
     "ingest_received_at",
     "ingest_sent_at",
     "ingest_names",
