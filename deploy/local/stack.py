@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from services.common.topics import Report
 
 # They start together: each waits by itself for what it needs.
-SERVICES = ("engine", "recorder", "api", "ingest")
+SERVICES = ("engine", "recorder", "api", "ingest", "delivery")
 READY_WITHIN_S = 90.0
 GIVEN_SERVER_WITHIN_S = 10.0
 STOP_PATIENCE_S = 15.0

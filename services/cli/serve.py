@@ -18,13 +18,14 @@ PROCESSES = {
     "engine": "services.signals.runtime.main:run",
     "recorder": "services.signals.recorder.main:run",
     "api": "services.api.main:run",
+    "delivery": "services.delivery.main:run",
 }
 
 
 @click.command()
 @click.argument("name", type=click.Choice(list(PROCESSES)))
 def serve(name: str) -> None:
-    """Run one process: ingest, engine, recorder or api."""
+    """Run one process: ingest, engine, recorder, api or delivery."""
     # Loading a process takes seconds. Told to stop meanwhile, there is nothing to take down yet: it puts its own in place.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))

@@ -39,4 +39,5 @@ def base_urls(config: Settings) -> dict[str, str]:
         "recorder": f"http://{config.metrics_host}:{config.metrics_port_recorder}",
         "api": f"http://{config.api_host}:{config.api_port}",
         "ingest": f"http://{config.ingest_host}:{config.ingest_port}",
+        "delivery": f"http://{config.metrics_host}:{config.metrics_port_delivery}",
     }

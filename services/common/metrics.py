@@ -12,6 +12,12 @@ from prometheus_client import Counter, Gauge, Histogram
 PROCESS = Gauge("ebbtide_process_info", "1, with the process's name and the package's version", ["process", "version"])
 READY = Gauge("ebbtide_ready", "1 while /readyz says yes, else 0; read when it is scraped", ["process"])
 LOG_LINES = Counter("ebbtide_log_lines_total", "Lines logged, by level", ["level"])
+DISK_FREE = Gauge(
+    "ebbtide_disk_free_bytes",
+    "Bytes that may still be written where this process keeps data, by what it keeps there; read when it is scraped",
+    ["what"],
+)
+DISK_SIZE = Gauge("ebbtide_disk_size_bytes", "Size of the file system that holds it, in bytes", ["what"])
 
 # --- ingest --------------------------------------------------------------------------------------------------------
 
@@ -72,6 +78,10 @@ RECORDER_WRITE_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 
+# --- delivery ------------------------------------------------------------------------------------------------------
+
+DELIVERY_RETRIES = Counter("ebbtide_delivery_retries_total", "Starts over after Postgres failed, by part", ["part"])
+
 # --- engine --------------------------------------------------------------------------------------------------------
 
 ENGINE_RECORDS = Counter(
@@ -99,6 +109,9 @@ ENGINE_BATCH_RECORDS = Histogram(
 )
 ENGINE_PARTITIONS = Gauge("ebbtide_engine_partitions", "Partitions this worker has")
 ENGINE_OPEN_SECONDS = Gauge("ebbtide_engine_open_seconds", "How long the last opening of recovered partitions took")
+ENGINE_REPLAYING = Gauge(
+    "ebbtide_engine_replaying_partitions", "Partitions in which a replay is open: they are not ticked"
+)
 ENGINE_REFUSED_STATE = Counter(
     "ebbtide_engine_refused_state_total", "State records refused because their writer had lost the partition"
 )
@@ -154,4 +167,66 @@ CANARY_FAILURES = Counter(
 CANARY_LAST_SUCCESS = Gauge(
     "ebbtide_canary_last_success_timestamp_seconds",
     "When a probe's signal was last seen, Unix time; 0: not yet, or not in use",
+)
+
+# --- delivery: what is open ----------------------------------------------------------------------------------------
+#
+# Each of them has a label, so that it has no value at all where it was not measured: in the other processes, in a second
+# delivery process, and while the database is away. Reserved accounts (`_…`) are left out everywhere.
+
+OPEN_SIGNALS = Gauge(
+    "ebbtide_open_signals",
+    "Signals that the engine has open and nobody has closed, by signal, severity, tier (none: not known), owner (a role)",
+    ["signal", "severity", "tier", "owner"],
+)
+SIGNALS_SHOWN = Gauge(
+    "ebbtide_signals_shown",
+    "Signals that the engine has open, by the status that people see: open, acknowledged, snoozed, closed",
+    ["status", "severity", "owner"],
+)
+UNACKNOWLEDGED = Gauge(
+    "ebbtide_unacknowledged_critical",
+    "Critical signals that are shown as open: nobody has acknowledged, snoozed or closed them",
+    ["signal", "owner"],
+)
+UNACKNOWLEDGED_OLDEST = Gauge(
+    "ebbtide_unacknowledged_critical_oldest_seconds",
+    "How long the oldest of them has been known: since its latest transition came to its topic",
+    ["signal", "owner"],
+)
+ARR_AT_RISK = Gauge(
+    "ebbtide_arr_at_risk",
+    "ARR of customers with an open risk of warning or above, by currency and the worst of their risks",
+    ["currency", "severity"],
+)
+ACKNOWLEDGED = Gauge(
+    "ebbtide_acknowledged_last_7d",
+    "Signals that were first acknowledged, snoozed or closed in the last 7 days",
+    ["severity"],
+)
+ACKNOWLEDGE_SECONDS = Gauge(
+    "ebbtide_acknowledge_seconds_last_7d",
+    "From a signal's raise on its topic to its first acknowledgement, of those of the last 7 days, by quantile",
+    ["severity", "quantile"],
+)
+CLOSED = Gauge("ebbtide_closed_last_7d", "Signals that people closed in the last 7 days, by outcome", ["outcome"])
+RAISED = Gauge(
+    "ebbtide_signals_raised",
+    "Signals raised, by event time: in the last_day, and in the week_before that day",
+    ["period", "kind"],
+)
+STALE_SOURCES = Gauge("ebbtide_stale_sources", "Sources of events that have gone quiet, by topic", ["topic"])
+PORTFOLIO_AGE = Gauge(
+    "ebbtide_portfolio_measure_age_seconds",
+    "Since the end of the latest day of which the portfolio was measured, by whether every partition was told: true, false",
+    ["told"],
+)
+OPEN_MEASURED = Gauge(
+    "ebbtide_open_signals_age_seconds",
+    "Since what is open was last measured, or since this process began to; read when it is scraped",
+    ["process"],
+)
+OPEN_SECONDS = Gauge("ebbtide_open_signals_measure_seconds", "How long that measurement took", ["process"])
+REACHABLE = Gauge(
+    "ebbtide_reachable", "1 where the server answered the last question of this process, else 0", ["server"]
 )

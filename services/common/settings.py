@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     metrics_port_engine: int = Field(9102, ge=1, le=65535, description="metrics, livez and readyz of the engine")
     metrics_port_recorder: int = Field(9103, ge=1, le=65535, description="metrics, livez and readyz of the recorder")
     metrics_port_api: int = Field(9104, ge=1, le=65535, description="metrics of the api")
-    metrics_port_delivery: int = Field(9105, ge=1, le=65535, description="metrics of delivery")
+    metrics_port_delivery: int = Field(9105, ge=1, le=65535, description="metrics, livez and readyz of delivery")
 
     # Engine.
     engine_runtime: Literal["chunked", "guarded"] = Field(

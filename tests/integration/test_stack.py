@@ -18,7 +18,7 @@ from deploy.local.stack import Stack
 from services.common.settings import Settings
 from tests.harness import ROOT, ebbtide, free_ports, wait_for
 
-SERVICES = {"engine", "recorder", "api", "ingest"}
+SERVICES = {"engine", "recorder", "api", "ingest", "delivery"}
 
 
 class Supervisor:
