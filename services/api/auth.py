@@ -58,13 +58,14 @@ class Keys:
         return key
 
 
-def require(scope: str) -> Callable[[Request], Awaitable[None]]:
-    """A dependency that lets only keys with `scope` pass."""
+def require(scope: str) -> Callable[[Request], Awaitable[Key]]:
+    """A dependency that lets only keys with `scope` pass, and is the key."""
 
-    async def check(request: Request) -> None:
+    async def check(request: Request) -> Key:
         keys: Keys = request.app.state.keys
         key = await keys.of(request.headers.get("authorization"))
         if not key.allows(scope):
             raise forbidden(scope)
+        return key
 
     return check

@@ -25,20 +25,26 @@ def keys() -> None:
 @keys.command()
 @click.option("--scope", "scopes", required=True, help=f"Comma-separated: {', '.join(store.SCOPES)}.")
 @click.option("--source", help="What the events of an ingest key are said to come from.")
+@click.option("--user", help="Whose key it is: a user id. It never has more than its user.")
 @click.option("--name", help="A note for whoever reads the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the key as one JSON object.")
-def create(scopes: str, source: str | None, name: str | None, as_json: bool) -> None:
+def create(scopes: str, source: str | None, user: str | None, name: str | None, as_json: bool) -> None:
     """Make a key and print its secret, this once."""
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
     try:
-        made = _with_database(lambda engine: store.create(engine, wanted, source=source, name=name))
+        made = _with_database(lambda engine: store.create(engine, wanted, source=source, name=name, user=user))
     except store.KeyRefused as error:
         click.echo(f"ebbtide keys create: {error}", err=True)
         sys.exit(2)
     if as_json:
-        click.echo(
-            json.dumps({"id": made.key.id, "key": made.secret, "scopes": sorted(made.key.scopes), "source": source})
-        )
+        told = {
+            "id": made.key.id,
+            "key": made.secret,
+            "scopes": sorted(made.key.scopes),
+            "source": source,
+            "user": user,
+        }
+        click.echo(json.dumps(told))
     else:
         click.echo(made.secret)
         click.echo(f"id {made.key.id}, scopes {', '.join(sorted(made.key.scopes))}; it is not shown again", err=True)
@@ -54,7 +60,7 @@ def list_command(as_json: bool) -> None:
         return
     for row in rows:
         state = f"revoked {_instant(row['revoked_at'])}" if row["revoked_at"] else "in force"
-        of = f" source={row['source']}" if row["source"] else ""
+        of = "".join(f" {name}={row[name]}" for name in ("source", "user") if row[name])
         click.echo(f"{row['id']}  …{row['last_four']}  {','.join(row['scopes'])}{of}  {row['name'] or '-'}  {state}")
 
 
