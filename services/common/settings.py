@@ -96,7 +96,10 @@ class Settings(BaseSettings):
         False, description="webhooks may go to private and loopback addresses, and by plain http"
     )
 
-    # Alertmanager and the canary, both of delivery.
+    # Gauges, Alertmanager and the canary, all of delivery.
+    gauges_interval_s: float = Field(
+        15.0, ge=0.5, description="seconds between two counts of what is open, for the metrics"
+    )
     alertmanager_url: str | None = Field(
         None, pattern=r"^https?://", description="Alertmanager to which signals that page are pushed; unset: none"
     )
