@@ -5,6 +5,9 @@ Docs, dashboards and alert rules are checked against this file. An account id is
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from prometheus_client import Counter, Gauge, Histogram
 
 # --- every process -------------------------------------------------------------------------------------------------
@@ -230,3 +233,21 @@ OPEN_SECONDS = Gauge("ebbtide_open_signals_measure_seconds", "How long that meas
 REACHABLE = Gauge(
     "ebbtide_reachable", "1 where the server answered the last question of this process, else 0", ["server"]
 )
+
+# -------------------------------------------------------------------------------------------------------------------
+
+
+def watch_disk(what: str, folder: Path) -> None:
+    """Show how full the file system of `folder` is from now on. It is made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def free() -> float:
+        found = os.statvfs(folder)
+        return float(found.f_bavail * found.f_frsize)
+
+    def size() -> float:
+        found = os.statvfs(folder)
+        return float(found.f_blocks * found.f_frsize)
+
+    DISK_FREE.labels(what).set_function(free)
+    DISK_SIZE.labels(what).set_function(size)

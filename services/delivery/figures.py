@@ -24,7 +24,8 @@ TIERS: Final = frozenset({"high", "low", "tech"})
 QUANTILES: Final = (0.5, 0.9)
 NOT_KNOWN: Final = "none"
 
-_SHOWN: Final = str(shown(func.now()).compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call]
+_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_SHOWN: Final = str(shown(func.now()).compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 _OPEN: Final = r"FROM episodes LEFT JOIN handlings USING (episode_id) WHERE episodes.cleared_at IS NULL"
 _NOT_RESERVED: Final = r"episodes.account_id NOT LIKE '\_%'"
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from services.common import logs
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
+from services.delivery.gauges import Gauges
 from services.delivery.webhooks import webhooks
 
 PROCESS = "delivery"
@@ -27,7 +28,7 @@ class Part(Protocol):
 
 def parts(config: Settings) -> Sequence[Part]:
     """Everything that is done under this configuration."""
-    return [webhooks(config)]
+    return [webhooks(config), Gauges(config)]
 
 
 async def serve(config: Settings) -> None:

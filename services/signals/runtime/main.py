@@ -133,6 +133,7 @@ class Process:
             changelog = changelog_topic(config.engine_app_id)
             partitions = checks.copartitioned(counts, (*INPUT_TOPICS, changelog))
             folder = config.data_dir.resolve() / "engine" / config.engine_app_id
+            metrics.watch_disk("state", folder)
             slot = slots.claim(folder)
             stack.callback(slot.release)
             copies = await self._stores(slot.folder / "state", changelog)
@@ -298,6 +299,7 @@ class Process:
                 before[kind] = total
             metrics.ENGINE_CLOCK.set(worker.clock_us() / 1e6)
             metrics.ENGINE_TICKED.set(ticker.last_us / 1e6)
+            metrics.ENGINE_REPLAYING.set(sum(any(engine.historical) for engine in worker.engines.values()))
 
 
 def real_core(config: Settings) -> Core:
