@@ -22,6 +22,8 @@ COMMANDS = {
     "topics": ("services.cli.topics:topics", "Make and verify the topics."),
     "db": ("services.cli.db:db", "Make and migrate the database."),
     "keys": ("services.cli.keys:keys", "Create, list and revoke keys."),
+    "users": ("services.cli.users:users", "Add, list and disable people who act on signals."),
+    "pools": ("services.cli.users:pools", "Set and list pools of people who share work."),
     "catalogue": ("services.cli.catalogue:catalogue", "The signals in force."),
     "dead-letters": ("services.cli.dead_letters:dead_letters", "List and replay refused records."),
     "serve": ("services.cli.serve:serve", "Run one process of the service."),
