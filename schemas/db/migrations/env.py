@@ -8,7 +8,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from schemas.db import feed, people  # noqa: F401 - their tables belong to Base's metadata
+from schemas.db import feed, people, webhooks  # noqa: F401 - their tables belong to Base's metadata
 from schemas.db.tables import Base
 
 
