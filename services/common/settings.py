@@ -5,6 +5,7 @@ One class on purpose: an operator sees one list, and the README's table is check
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -101,7 +102,9 @@ class Settings(BaseSettings):
         15.0, ge=0.5, description="seconds between two counts of what is open, for the metrics"
     )
     alertmanager_url: str | None = Field(
-        None, pattern=r"^https?://", description="Alertmanager to which signals that page are pushed; unset: none"
+        None,
+        pattern=r"^https?://[^,\s]+(,https?://[^,\s]+)*$",
+        description="Alertmanager to which signals that page are pushed, several with commas; unset: none",
     )
     console_url: str | None = Field(
         None, pattern=r"^https?://", description="where people reach the console, for links; unset: the api's address"
@@ -113,6 +116,16 @@ class Settings(BaseSettings):
         None, pattern=r"^https?://", description="where the canary finds ingest; unset: EBBTIDE_INGEST_HOST and _PORT"
     )
     canary_interval_s: float = Field(60.0, ge=1, description="seconds between two events of the canary")
+
+    # Console.
+    console_user_header: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="header in which a proxy names the user who is signed in; unset: people sign in with keys",
+    )
+    console_trusted_proxies: str = Field(
+        "", description="addresses and networks whose word in that header counts, with spaces between"
+    )
 
     # Logs.
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line logged")
@@ -128,6 +141,16 @@ class Settings(BaseSettings):
             return json.loads(given)
         except ValueError as error:
             raise ValueError(f"not a JSON object: {error}") from None
+
+    @field_validator("console_trusted_proxies")
+    @classmethod
+    def _of_networks(cls, given: str) -> str:
+        for part in given.split():
+            try:
+                ipaddress.ip_network(part, strict=False)
+            except ValueError:
+                raise ValueError(f"{part!r} is no address or network, such as 10.0.0.7 or 10.0.0.0/24") from None
+        return given
 
     @property
     def bootstrap(self) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 from services.common import logs
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
+from services.delivery.alertmanager import alertmanager
 from services.delivery.gauges import Gauges
 from services.delivery.webhooks import webhooks
 
@@ -28,7 +29,10 @@ class Part(Protocol):
 
 def parts(config: Settings) -> Sequence[Part]:
     """Everything that is done under this configuration."""
-    return [webhooks(config), Gauges(config)]
+    found: list[Part] = [webhooks(config), Gauges(config)]
+    if config.alertmanager_url:
+        found.append(alertmanager(config, config.alertmanager_url.split(",")))
+    return found
 
 
 async def serve(config: Settings) -> None:
