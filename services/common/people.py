@@ -200,6 +200,15 @@ async def next_of(connection: AsyncConnection, pool_id: str) -> str:
     return chosen
 
 
+async def check_assignable(connection: AsyncConnection, user_id: str) -> None:
+    """Raises PersonRefused for who is no user, or is disabled."""
+    found = await user(connection, user_id)
+    if found is None:
+        raise PersonRefused("to", f"no user {user_id!r}; `ebbtide users add` makes one, GET /v1/people lists them")
+    if found.disabled_at is not None:
+        raise PersonRefused("to", f"{user_id!r} is disabled since {found.disabled_at:%Y-%m-%d}; choose somebody else")
+
+
 def _unfinished() -> ColumnElement[bool]:
     closed = (Handling.closed_ordinal >= Episode.last_ordinal) & (Handling.outcome != "saved_by_concession")
     return Episode.cleared_at.is_(None) & closed.is_not(True)

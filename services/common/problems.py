@@ -23,7 +23,8 @@ class FieldError(Struct, frozen=True):
 class Problem(Exception):
     """Raised where a request cannot be answered; the server turns it into the response.
 
-    `code` names the kind of problem and never changes; `detail` is for people. `headers` go along.
+    `code` names the kind of problem and never changes; `detail` is for people. `headers` go along. `members` are added
+    to the answer: what a program needs to go on.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Problem(Exception):
         *,
         errors: tuple[FieldError, ...] = (),
         headers: dict[str, str] | None = None,
+        members: dict[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -43,6 +45,7 @@ class Problem(Exception):
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+        self.members = members or {}
 
     def body(self) -> bytes:
         """The problem as JSON. `field` is there when exactly one is meant, `errors` whenever one is."""
@@ -56,7 +59,7 @@ class Problem(Exception):
             members["field"] = self.errors[0].field
         if self.errors:
             members["errors"] = self.errors
-        return _encode(members)
+        return _encode(members | self.members)
 
 
 def bad_parameter(*errors: FieldError) -> Problem:
