@@ -77,6 +77,12 @@ class ByRank(Place, frozen=True):
     episode_id: Id
 
 
+class ByOffset(Place, frozen=True):
+    """In dead letters, newest first: what is still before, by partition."""
+
+    before: dict[Annotated[int, Meta(ge=0, le=1_000_000)], Annotated[int, Meta(ge=0, le=2**63 - 1)]]
+
+
 def encode(place: Place) -> str:
     """The cursor of a place."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 
 from sqlalchemy import text
@@ -45,6 +47,25 @@ class Connection:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A transaction that is committed at the end. A database that is away is a 503 problem, as for a `Connection`."""
+    with answering():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Work that needs the database: where that is away, a 503 problem."""
+    try:
+        yield
+    except db.UNREACHABLE as error:
+        if _defect(error):
+            raise
+        raise _away(error) from error
 
 
 UNDEFINED_TABLE = "42P01"

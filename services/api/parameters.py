@@ -9,6 +9,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from schemas.dead_letters import Reason
 from schemas.envelope import Instant as Rfc3339
 
 LIMIT_DEFAULT = 50
@@ -163,6 +164,28 @@ class UsageRange(Parameters):
 
     from_: Annotated[Day | None, Field(None, alias="from", description="first day (UTC)")]
     to: Annotated[Day | None, Field(None, description="last day (UTC)")]
+
+
+class DeadLetterFilter(Page):
+    """Which dead letters, newest first."""
+
+    reason: Annotated[Reason | None, Field(None)]
+    topic: Annotated[Text | None, Field(None, description="where it came from: usage, ingest/segment, …")]
+    source: Annotated[Text | None, Field(None, description="who sent it")]
+    field: Annotated[Text | None, Field(None, description="the member at fault, such as data.amount")]
+    key: Annotated[Text | None, Field(None, description="the record's key: its account id, where it had one")]
+    since: Annotated[Instant | None, Field(None, description="written at or after")]
+    until: Annotated[Instant | None, Field(None, description="written before")]
+    reveal: Annotated[bool, Field(False, description="show the values too: needs scope admin, and is audited")]
+
+
+class LiveFilter(Parameters):
+    """Which input events are watched."""
+
+    source: Annotated[Text | None, Field(None, description="who sends them")]
+    type: Annotated[Word | None, Field(None, description="event type, or its first part: usage, ticket, …")]
+    account: Annotated[Text | None, Field(None, description="account id")]
+    reveal: Annotated[bool, Field(False, description="show the values too: needs scope admin, and is audited")]
 
 
 class CatalogueFilter(Parameters):

@@ -11,7 +11,9 @@ from services.common.dead_letter_replay import Prepared, SendArguments, as_it_wa
 from services.common.dead_letters import Letter
 from services.common.settings import Settings
 from services.ingest import attribution, letters
-from services.ingest.mapping import load
+from services.ingest.mapping import MappingError, load
+
+__all__ = ["MappingError", "prepared"]
 
 
 async def prepared(config: Settings, chosen: Sequence[Letter]) -> Prepared:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from schemas.events import INPUT_TOPICS
 from services.common import dead_letters, kafka
 from services.common.dead_letters import Identity, Letter
 from services.common.settings import Settings
+
+FOREIGN: Final = "a call to ingest: `ebbtide dead-letters replay` translates it anew"
 
 SendArguments = dict[str, Any]
 """What a producer's `send` takes: topic, key, value, and the partition where there is no key."""
@@ -28,22 +31,14 @@ Prepare = Callable[[Sequence[Letter]], Awaitable[Prepared]]
 """Letters to records. What ingest refused is a foreign call that must be translated anew, which only ingest's code can."""
 
 
-class Place(NamedTuple):
-    """Where a record stands."""
-
-    topic: str
-    partition: int
-    offset: int
-
-
 class Done(NamedTuple):
-    """What became of a replay. `sent` names where the records of each letter stand now.
+    """What became of a replay. `sent` says where the records of each letter stand now.
 
     `refused` are calls to ingest that still make no event, `why` counts their reasons. `taken` were sent by somebody
     else meanwhile.
     """
 
-    sent: dict[Identity, list[Place]]
+    sent: dict[Identity, list[Identity]]
     taken: int
     refused: int
     why: Counter[str]
@@ -55,6 +50,13 @@ def as_it_was(letter: Letter) -> SendArguments:
     # Without a key it was meant for its partition; with one, the key finds the right one.
     partition = {"partition": place.partition} if letter.key is None else {}
     return {"topic": place.topic, "key": letter.key, "value": letter.value, **partition}
+
+
+async def as_they_were(letters: Sequence[Letter]) -> Prepared:
+    """Every record as it was refused; of calls to ingest, whose code is not at hand here, none."""
+    own = [letter for letter in letters if letter.identity.topic in INPUT_TOPICS]
+    why = Counter({FOREIGN: len(letters) - len(own)}) if len(own) < len(letters) else Counter[str]()
+    return Prepared([(letter, [as_it_was(letter)]) for letter in own], why)
 
 
 async def send_again(
@@ -86,8 +88,8 @@ async def send_again(
     finally:
         await producer.stop()
     await dead_letters.finish(engine, mine)
-    sent: dict[Identity, list[Place]] = {identity: [] for identity in mine}
+    sent: dict[Identity, list[Identity]] = {identity: [] for identity in mine}
     for identity, kept in sending:
         found = kept.result()
-        sent[identity].append(Place(found.topic, found.partition, found.offset))
+        sent[identity].append(Identity(found.topic, found.partition, found.offset))
     return Done(sent, len(ready) - len(mine), refused, why)
