@@ -1,0 +1,106 @@
+"""What a score is made of, and by what it changed: bars on one shared scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from services.api.console.charts.scale import Scale
+from services.api.console.charts.svg import (
+    NARROW,
+    WIDE,
+    Drawing,
+    Table,
+    figure,
+    joined,
+    line,
+    rect,
+    shortened,
+    tag,
+    text,
+    width_of,
+)
+from services.api.console.charts.words import number, signed
+
+PART_WIDTH, PART_TALL = 150.0, 16.0
+ROW_TALL = 24.0
+
+
+class Step(Struct, frozen=True):
+    """One step of a waterfall."""
+
+    name: str
+    change: float
+
+
+def parts_bar(points: float | None, possible: float, most: float) -> Markup:
+    """Points of possible points, on a scale that ends at `most`; without data the possible ones stand empty.
+
+    It is decoration beside its numbers, and hidden from readers of the screen.
+    """
+    scale = Scale(0.0, max(most, 0.1), 0.5, PART_WIDTH - 0.5)
+    kind = "missing" if points is None else "possible"
+    inner = [rect(scale(0.0), 1.0, scale(possible) - scale(0.0), PART_TALL - 2, f"part {kind}")]
+    if points is not None:
+        inner.append(rect(scale(0.0), 1.0, scale(points) - scale(0.0), PART_TALL - 2, "part points"))
+    box = f"0 0 {PART_WIDTH:g} {PART_TALL:g}"
+    return tag(
+        "svg", joined(inner), class_="part-bar", viewBox=box, width=PART_WIDTH, height=PART_TALL, aria_hidden="true"
+    )
+
+
+def waterfall(
+    key: str, begin: tuple[str, float], steps: Sequence[Step], end: tuple[str, float], *, caption: str | None = None
+) -> Markup:
+    """From one score to another by steps that sum to the difference, each a bar where it begins and ends."""
+    title = f"Health from {begin[0]} to {end[0]}"
+    said = (
+        f"{begin[0]} {number(begin[1])}; "
+        + "".join(f"{step.name} {signed(step.change)}; " for step in steps)
+        + f"{end[0]} {number(end[1])}."
+    )
+    rows = [
+        (begin[0], number(begin[1])),
+        *((step.name, signed(step.change)) for step in steps),
+        (end[0], number(end[1])),
+    ]
+    drawings = [_waterfall(begin, steps, end, width) for width in (WIDE, NARROW)]
+    return figure(key, title, said, drawings, Table(("Step", "Points"), rows), caption=caption)
+
+
+def _waterfall(begin: tuple[str, float], steps: Sequence[Step], end: tuple[str, float], width: float) -> Drawing:
+    levels = [begin[1]]
+    for step in steps:
+        levels.append(levels[-1] + step.change)
+    names = [begin[0], *(step.name for step in steps), end[0]]
+    label = min(max(width_of(name, bold=True) for name in names) + 10, width * 0.45)
+    figures = 44.0
+    low, high = min(*levels, end[1]), max(*levels, end[1])
+    # Small steps between high scores are seen: the scale begins near them, which the two whole bars show as broken.
+    floor = 0.0 if low < 25 or high - low > 40 else 5 * ((low - 0.6 * max(high - low, 8.0)) // 5)
+    scale = Scale(max(floor, 0.0), max(high, floor + 1), label, width - figures)
+    parts: list[Markup] = []
+
+    def row(n: int, name: str, look: str, a: float, b: float, said: str) -> None:
+        y = 4 + n * ROW_TALL
+        left, right = min(scale(a), scale(b)), max(scale(a), scale(b))
+        strong = "strong" if look == "whole" else ""
+        parts.append(text(0.0, y + 13, shortened(name, label - 8), look=strong))
+        parts.append(rect(left, y, max(right - left, 1.5), ROW_TALL - 7, f"fall {look}"))
+        parts.append(text(right + 5, y + 13, said, look=strong))
+        if look == "whole" and scale.low > 0:
+            cut = f"M{left + 9:.1f} {y - 2:.1f} l-4 {ROW_TALL - 3:.1f}"
+            parts.append(tag("path", d=cut, class_="broken"))
+
+    row(0, begin[0], "whole", scale.low, begin[1], number(begin[1]))
+    for n, step in enumerate(steps, 1):
+        look = "up" if step.change > 0 else "down" if step.change < 0 else "same"
+        row(n, step.name, look, levels[n - 1], levels[n], signed(step.change))
+        edge = scale(levels[n - 1])
+        parts.append(line(edge, 4 + n * ROW_TALL - 7, edge, 4 + n * ROW_TALL, "joint"))
+    row(len(steps) + 1, end[0], "whole", scale.low, end[1], number(end[1]))
+    edge = scale(levels[-1])
+    parts.append(line(edge, 4 + (len(steps) + 1) * ROW_TALL - 7, edge, 4 + (len(steps) + 1) * ROW_TALL, "joint"))
+    return Drawing(width, (len(steps) + 2) * ROW_TALL + 2, joined(parts))
