@@ -125,7 +125,7 @@ class HealthDay(Base):
 
 class HealthParts(Base):
     """What each component gave to an account's score in its last record of one UTC day, so that a change can be told by
-    its parts. Where records came many at once, days in between have none.
+    its parts. A day without a record has none.
     """
 
     __tablename__ = "health_parts"

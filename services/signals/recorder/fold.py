@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from schemas.health import ScoreDay, UsageDay
+from schemas.health import Component, ScoreDay, UsageDay
 from services.signals.recorder.records import (
     ERASED,
     ErasedRow,
@@ -27,7 +27,8 @@ class Signals(Struct):
     """What one batch of the signal topics and `health` comes to.
 
     `transitions` by episode and ordinal. `erased_episodes` were ended because their account was erased. `health` is the
-    last record of each account, `days` and `scores` those of all of them, after the account's last erasure in the batch.
+    last record of each account, `days`, `scores` and `parts` (by the day of the record) those of all of them, after the
+    account's last erasure in the batch.
     """
 
     transitions: dict[tuple[str, int], TransitionRow] = {}
@@ -35,6 +36,7 @@ class Signals(Struct):
     health: dict[str, HealthRow] = {}
     days: dict[str, dict[dt.date, UsageDay]] = {}
     scores: dict[str, dict[dt.date, ScoreDay]] = {}
+    parts: dict[str, dict[dt.date, list[Component]]] = {}
     erased: dict[str, ErasedRow] = {}
     refused: list[RefusedRow] = []
 
@@ -66,11 +68,15 @@ def fold_signals(rows: Iterable[SignalRow]) -> Signals:
                     days.update((day.day, day) for day in health.usage_days)
                     scores = batch.scores.setdefault(health.account_id, {})
                     scores.update((day.day, day) for day in health.score_days)
+                    if health.components:
+                        parts = batch.parts.setdefault(health.account_id, {})
+                        parts[health.as_of.astimezone(dt.UTC).date()] = health.components
             case ErasedRow(account_id=account_id):
                 batch.erased[account_id] = row
                 batch.health.pop(account_id, None)
                 batch.days.pop(account_id, None)
                 batch.scores.pop(account_id, None)
+                batch.parts.pop(account_id, None)
             case RefusedRow():
                 batch.refused.append(row)
     for place in [place for place in batch.transitions if place[0] in batch.erased_episodes]:

@@ -134,13 +134,9 @@ async def write_scores(connection: Any, scores: Sequence[tuple[str, ScoreDay]]) 
         await connection.execute(WRITE_SCORES, *_columns(rows, 5))
 
 
-async def write_parts(connection: Any, records: Iterable[Health]) -> None:
-    """Keep what the score of each record's day is made of."""
-    rows = [
-        (health.account_id, health.as_of.astimezone(dt.UTC).date(), " ".join(map(_tenths, health.components)))
-        for health in records
-        if health.components
-    ]
+async def write_parts(connection: Any, parts: Iterable[tuple[str, dt.date, Sequence[Component]]]) -> None:
+    """Keep what scores were made of, by account and day."""
+    rows = [(account_id, day, " ".join(map(_tenths, components))) for account_id, day, components in parts]
     if rows:
         await connection.execute(WRITE_PARTS, *_columns(rows, 3))
 

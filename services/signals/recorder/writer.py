@@ -306,7 +306,8 @@ async def _write_health(connection: Any, batch: Signals) -> tuple[list[str], set
     await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
     scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
     await standing.write_scores(connection, scores)
-    await standing.write_parts(connection, (batch.health[account_id].health for account_id in current))
+    parts = ((account_id, day, made) for account_id in current for day, made in batch.parts.get(account_id, {}).items())
+    await standing.write_parts(connection, parts)
     days = [(account_id, day) for account_id in current for day in batch.days[account_id].values()]
     used = [(account_id, d.day, d.usage, d.core) for account_id, d in days if d.usage or d.core]
     if used:
