@@ -15,12 +15,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api import sse
 from services.api.auth import Keys
+from services.api.console import app as console
+from services.api.console import errors
 from services.api.database import Readiness
+from services.api.dead_letters import DeadLetters
 from services.api.endpoints import (
     accounts,
     brief,
     catalogue,
     coverage,
+    dead_letters,
     portfolio,
     queue,
     signals,
@@ -32,7 +36,9 @@ from services.api.openapi import describe
 from services.api.paths import canonical
 from services.api.stream import Tail
 from services.common import keys, metrics, problems
+from services.common.dead_letter_replay import Prepare, as_they_were
 from services.common.problems import FieldError, Problem, bad_parameter
+from services.common.settings import Settings
 
 EVENT_STREAM: Final = f"{sse.MEDIA_TYPE}; charset=utf-8".encode()
 HEADERS: Final = (
@@ -44,8 +50,18 @@ HEADERS: Final = (
 )
 
 
-def make_app(engine: AsyncEngine, readiness: Readiness, *, stopping: asyncio.Event | None = None) -> ASGIApp:
-    """The application on a database. `stopping` is set once the process is told to stop: open streams end then."""
+def make_app(
+    engine: AsyncEngine,
+    readiness: Readiness,
+    config: Settings,
+    *,
+    stopping: asyncio.Event | None = None,
+    prepare: Prepare = as_they_were,
+) -> ASGIApp:
+    """The application on a database. `stopping` is set once the process is told to stop: open streams end then.
+
+    `prepare` makes records of dead letters that are sent again.
+    """
     app = FastAPI(
         title="Ebbtide",
         summary="Which accounts are going quiet, why, and what to do.",
@@ -59,13 +75,27 @@ def make_app(engine: AsyncEngine, readiness: Readiness, *, stopping: asyncio.Eve
     app.state.readiness = readiness
     app.state.stopping = stopping or asyncio.Event()
     app.state.tail = Tail(engine, app.state.stopping)
+    app.state.dead_letters = DeadLetters(config, engine, prepare)
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
-    for resource in (status, accounts, coverage, brief, signals, stream, queue, views, portfolio, catalogue):
+    for resource in (
+        status,
+        accounts,
+        coverage,
+        brief,
+        signals,
+        stream,
+        queue,
+        views,
+        portfolio,
+        catalogue,
+        dead_letters,
+    ):
         app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _routing)
     app.add_exception_handler(Exception, _defect)
+    console.install(app, engine, config)
     describe(app)
     return Outermost(app)
 
@@ -92,7 +122,10 @@ class Outermost:
             if message["type"] == "http.response.start":
                 status_code = message["status"]
                 streams = (b"content-type", EVENT_STREAM) in message.get("headers", [])
-                message = dict(message, headers=[*message.get("headers", []), *HEADERS])
+                # Strict where a response says nothing of its own: the console's pages do.
+                own = message.get("headers", [])
+                named = {name for name, _ in own}
+                message = dict(message, headers=[*own, *(header for header in HEADERS if header[0] not in named)])
             elif head:
                 message = dict(message, body=b"")
             await send(message)
@@ -107,19 +140,24 @@ class Outermost:
                 metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
 
 
+def answer(request: Request, problem: Problem) -> Response:
+    """A problem as whoever asks can read it: a page for a browser, else JSON."""
+    return errors.error_page(request, problem) if errors.for_a_person(request) else respond(problem)
+
+
 def respond(problem: Problem) -> Response:
-    """A problem as response."""
+    """A problem as JSON."""
     return Response(problem.body(), problem.status, problem.headers, media_type=problems.MEDIA_TYPE)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return respond(error)
+    return answer(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    return respond(bad_parameter(*(_field_error(entry) for entry in error.errors())))
+    return answer(request, bad_parameter(*(_field_error(entry) for entry in error.errors())))
 
 
 def _field_error(entry: dict[str, Any]) -> FieldError:
@@ -134,12 +172,14 @@ async def _routing(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         headers = {"allow": "GET, HEAD"}
         detail = f"{request.method} is not possible here; GET and HEAD are"
-        return respond(Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))
+        return answer(request, Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))
     if error.status_code == 404:
-        return respond(problems.not_found("no such path; /openapi.json lists those that there are"))
-    return respond(Problem(error.status_code, "refused", "The request is refused", str(error.detail)))
+        return answer(request, problems.not_found("no such path; /openapi.json lists those that there are"))
+    return answer(request, Problem(error.status_code, "refused", "The request is refused", str(error.detail)))
 
 
 async def _defect(request: Request, error: Exception) -> Response:
     # The server logs it with its traceback after this answer is sent.
-    return respond(Problem(500, "internal", "A defect of the service", "this is logged; the request may be sent again"))
+    return answer(
+        request, Problem(500, "internal", "A defect of the service", "this is logged; the request may be sent again")
+    )

@@ -12,6 +12,7 @@ from services.api.app import make_app
 from services.api.database import Readiness
 from services.api.endpoints.catalogue import entries, serve_these
 from services.common import db, logs
+from services.common.dead_letter_replay import Prepare, as_they_were
 from services.common.http_server import HttpServer
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
@@ -22,23 +23,24 @@ STATEMENT_TIMEOUT_S = 5.0
 WATCH_S = 2.0
 
 
-def run(described: list[dict[str, Any]] | None = None) -> None:
+def run(described: list[dict[str, Any]] | None = None, prepare: Prepare = as_they_were) -> None:
     """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when a port is taken.
 
-    `described` are the signals in force where they are not the built-in ones alone.
+    `described` are the signals in force where they are not the built-in ones alone; `prepare` makes
+    records of dead letters that are sent again.
     """
     serve_these(described or [])
     config = settings()
     logs.configure(PROCESS)
     try:
-        uvloop.run(_run(config))
+        uvloop.run(_run(config, prepare))
     except OSError as error:
         raise SystemExit(
             f"cannot listen: {error}; EBBTIDE_API_PORT and EBBTIDE_METRICS_PORT_API move the ports"
         ) from None
 
 
-async def _run(config: Settings) -> None:
+async def _run(config: Settings, prepare: Prepare) -> None:
     entries()  # a missing catalogue is a broken installation: say so now, not to the first who asks
     engine = db.create_engine(
         config.database,
@@ -50,7 +52,8 @@ async def _run(config: Settings) -> None:
     )
     readiness = Readiness(engine)
     stopping = asyncio.Event()
-    server = HttpServer(make_app(engine, readiness, stopping=stopping), config.api_host, config.api_port)
+    app = make_app(engine, readiness, config, stopping=stopping, prepare=prepare)
+    server = HttpServer(app, config.api_host, config.api_port)
 
     async def end_streams(stop: asyncio.Event) -> None:
         await stop.wait()

@@ -43,6 +43,8 @@ class HttpServer:
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                # The peer is who connects: what a header says of it is for the application to believe or not.
+                proxy_headers=False,
                 timeout_graceful_shutdown=SHUTDOWN_S,
             )
         )
