@@ -194,7 +194,7 @@ UNACKNOWLEDGED = Gauge(
 )
 UNACKNOWLEDGED_OLDEST = Gauge(
     "ebbtide_unacknowledged_critical_oldest_seconds",
-    "How long the oldest of them has been known: since its latest transition came to its topic",
+    "How long the oldest of them has been known: since its latest transition, or since it was recorded if that was later",
     ["signal", "owner"],
 )
 ARR_AT_RISK = Gauge(
@@ -209,7 +209,7 @@ ACKNOWLEDGED = Gauge(
 )
 ACKNOWLEDGE_SECONDS = Gauge(
     "ebbtide_acknowledge_seconds_last_7d",
-    "From a signal's raise on its topic to its first acknowledgement, of those of the last 7 days, by quantile",
+    "From a signal's raise (or its recording, if later) to its first acknowledgement, of the last 7 days, by quantile",
     ["severity", "quantile"],
 )
 CLOSED = Gauge("ebbtide_closed_last_7d", "Signals that people closed in the last 7 days, by outcome", ["outcome"])

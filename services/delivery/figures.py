@@ -26,53 +26,49 @@ NOT_KNOWN: Final = "none"
 
 _DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
 _SHOWN: Final = str(shown(func.now()).compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
-_OPEN: Final = r"FROM episodes LEFT JOIN handlings USING (episode_id) WHERE episodes.cleared_at IS NULL"
-_NOT_RESERVED: Final = r"episodes.account_id NOT LIKE '\_%'"
+_NOT_RESERVED: Final = r"account_id NOT LIKE '\_%'"
 
-SHOWN: Final = f"""
-SELECT signal, severity, tier, {_SHOWN} AS status, count(*)
-{_OPEN} AND {_NOT_RESERVED} GROUP BY 1, 2, 3, 4
+# The queue has a narrow row for each open episode. Few of them are handled: only for those is the episode read.
+OPEN: Final = f"""
+SELECT signal, severity, tier, count(*) FROM queue_entries WHERE {_NOT_RESERVED} GROUP BY 1, 2, 3
 """
 
-# The latest transition is the one that made it critical. Its place on the topic counts, not its event time: of what a
-# replay tells, nobody knew before.
+HANDLED: Final = f"""
+SELECT q.signal, q.severity, q.tier, {_SHOWN}, count(*)
+FROM queue_entries q JOIN handlings USING (episode_id) JOIN episodes USING (episode_id)
+WHERE q.{_NOT_RESERVED} AND {_SHOWN} NOT IN ('open', 'cleared') GROUP BY 1, 2, 3, 4
+"""
+
+# Known since its latest transition, which made it critical; of what a replay told, nobody knew before it was recorded.
 UNACKNOWLEDGED: Final = f"""
-SELECT waiting.signal, count(*), extract(epoch FROM now() - min(t.appended_at))::float8
-FROM (
-  SELECT episode_id, signal, last_ordinal
-  {_OPEN} AND episodes.severity = 'critical' AND {_NOT_RESERVED} AND {_SHOWN} = 'open'
-) waiting LEFT JOIN transitions t ON t.episode_id = waiting.episode_id AND t.ordinal = waiting.last_ordinal
+SELECT episodes.signal, count(*),
+  extract(epoch FROM now() - min(greatest(episodes.changed_at, episodes.recorded_at)))::float8
+FROM episodes LEFT JOIN handlings USING (episode_id)
+WHERE episodes.cleared_at IS NULL AND episodes.severity = 'critical' AND episodes.{_NOT_RESERVED} AND {_SHOWN} = 'open'
 GROUP BY 1
 """
 
 # As the portfolio has it: of the account or one of its users, customers only, a year of what they pay.
 AT_RISK: Final = """
-SELECT coalesce(a.currency, 'XXX'), CASE r.risk WHEN 2 THEN 'critical' ELSE 'warning' END, sum(a.mrr) * 12
+SELECT coalesce(a.currency, 'XXX'), CASE WHEN r.critical THEN 'critical' ELSE 'warning' END, sum(a.mrr) * 12
 FROM (
-  SELECT account_id, max(CASE severity WHEN 'critical' THEN 2 WHEN 'warning' THEN 1 ELSE 0 END) AS risk
-  FROM episodes WHERE kind = 'risk' AND cleared_at IS NULL AND scope IN ('account', 'user') GROUP BY 1
+  SELECT account_id, bool_or(severity = 'critical') AS critical FROM episodes
+  WHERE kind = 'risk' AND cleared_at IS NULL AND scope IN ('account', 'user') AND severity IN ('warning', 'critical')
+  GROUP BY 1
 ) r JOIN accounts a USING (account_id)
-WHERE r.risk > 0 AND NOT a.churned AND a.mrr <> 0 GROUP BY 1, 2
+WHERE NOT a.churned AND a.mrr <> 0 GROUP BY 1, 2
 """
 
-# `acts` is in order of time; a handling is read only where somebody did something lately.
 ACKNOWLEDGED: Final = """
-SELECT e.severity, count(*), percentile_disc($1::float8[]) WITHIN GROUP (
-  ORDER BY greatest(extract(epoch FROM h.first_acknowledged_at - t.appended_at), 0)::float8)
-FROM (
-  SELECT DISTINCT episode_id FROM acts
-  WHERE at >= now() - interval '7 days' AND act IN ('acknowledge', 'snooze', 'close')
-) lately
-JOIN handlings h USING (episode_id) JOIN episodes e USING (episode_id)
-JOIN transitions t ON t.episode_id = e.episode_id AND t.ordinal = 1
+SELECT e.severity, count(*), percentile_disc($1::float8[]) WITHIN GROUP (ORDER BY
+  greatest(extract(epoch FROM h.first_acknowledged_at - greatest(e.opened_at, e.recorded_at)), 0)::float8)
+FROM handlings h JOIN episodes e USING (episode_id)
 WHERE h.first_acknowledged_at >= now() - interval '7 days' GROUP BY 1
 """
 
 CLOSED: Final = """
-SELECT h.outcome, count(*) FROM handlings h
-WHERE h.outcome IS NOT NULL AND h.episode_id IN (
-  SELECT episode_id FROM acts WHERE at >= now() - interval '7 days' AND act IN ('close', 'undo')
-) AND h.closed_at >= now() - interval '7 days' GROUP BY 1
+SELECT outcome, count(*) FROM handlings
+WHERE closed_at >= now() - interval '7 days' AND outcome IS NOT NULL GROUP BY 1
 """
 
 RAISED: Final = f"""
@@ -99,7 +95,8 @@ FROM episodes e WHERE e.signal = $1 AND e.cleared_at IS NULL LIMIT 1
 class Reading(Struct, frozen=True):
     """The rows of one snapshot. ARR is exact; `owners` is by signal, the role that its action names."""
 
-    shown: list[tuple[str, str, str | None, str, int]] = field(default_factory=list)
+    open: list[tuple[str, str, str | None, int]] = field(default_factory=list)
+    handled: list[tuple[str, str, str | None, str, int]] = field(default_factory=list)
     unacknowledged: list[tuple[str, int, float | None]] = field(default_factory=list)
     at_risk: list[tuple[str, str, Any]] = field(default_factory=list)
     acknowledged: list[tuple[str, int, list[float]]] = field(default_factory=list)
@@ -113,11 +110,12 @@ class Reading(Struct, frozen=True):
 async def read(connection: Any, owners: dict[str, str]) -> Reading:
     """All figures as of one moment. `owners` are those known before; new signals are looked up and added to it."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        seen = [tuple(row) for row in await connection.fetch(SHOWN)]
+        seen = [tuple(row) for row in await connection.fetch(OPEN)]
         for signal in {row[0] for row in seen} - owners.keys():
             owners[signal] = await connection.fetchval(OWNER, signal) or NOT_KNOWN
         return Reading(
-            shown=seen,
+            open=seen,
+            handled=[tuple(row) for row in await connection.fetch(HANDLED)],
             unacknowledged=[tuple(row) for row in await connection.fetch(UNACKNOWLEDGED)],
             at_risk=[tuple(row) for row in await connection.fetch(AT_RISK)],
             acknowledged=[tuple(row) for row in await connection.fetch(ACKNOWLEDGED, list(QUANTILES))],
@@ -139,11 +137,14 @@ def values(reading: Reading) -> dict[Gauge, dict[Labels, float]]:
     def owner(signal: str) -> str:
         return reading.owners.get(signal, NOT_KNOWN)
 
-    for signal, severity, tier, status, count in reading.shown:
+    for signal, severity, tier, count in reading.open:
+        add(metrics.OPEN_SIGNALS, (signal, severity, _tier(tier), owner(signal)), count)
+        add(metrics.SIGNALS_SHOWN, ("open", severity, owner(signal)), count)
+    for signal, severity, tier, status, count in reading.handled:
+        add(metrics.SIGNALS_SHOWN, ("open", severity, owner(signal)), -count)
         add(metrics.SIGNALS_SHOWN, (status, severity, owner(signal)), count)
-        if status != "closed":
-            tier_shown = tier if tier in TIERS else NOT_KNOWN
-            add(metrics.OPEN_SIGNALS, (signal, severity, tier_shown, owner(signal)), count)
+        if status == "closed":
+            add(metrics.OPEN_SIGNALS, (signal, severity, _tier(tier), owner(signal)), -count)
     for signal, count, oldest in reading.unacknowledged:
         add(metrics.UNACKNOWLEDGED, (signal, owner(signal)), count)
         if oldest is not None:
@@ -165,6 +166,10 @@ def values(reading: Reading) -> dict[Gauge, dict[Labels, float]]:
     for age, told in reading.measured:
         add(metrics.PORTFOLIO_AGE, ("true" if told else "false",), max(age, 0.0))
     return found
+
+
+def _tier(tier: str | None) -> str:
+    return tier if tier in TIERS else NOT_KNOWN
 
 
 def _with_both_kinds(raised: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
