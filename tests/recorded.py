@@ -47,6 +47,7 @@ def transition(
     tier: str | None = "high",
     reason: str | None = None,
     historical: bool = False,
+    pages: bool = False,
     offset: int = 0,
     appended: dt.datetime = APPENDED_0,
 ) -> Stored:
@@ -63,7 +64,7 @@ def transition(
         user=user or UNSET,
         reason=reason or f"{step}: usage over 28 d is 5 against 10",
         evidence=[Evidence(measure="usage", value=5, baseline=10, threshold=7.5, unit="uses")],
-        pages=False,
+        pages=pages,
         historical=historical,
         action=Action(title="Call", owner="csm", playbook="usage-decline", runbook="usage-decline"),
         account=AccountBrief(name=account.title(), tier=tier, csm=csm),

@@ -40,7 +40,8 @@ BATCH: Final = 500
 MOST: Final = 20_000
 """Alerts in one round. Beyond it the latest are sent, and an error is logged."""
 
-_SHOWN: Final = str(shown(func.now()).compile(dialect=asyncpg.dialect()))  # type: ignore[no-untyped-call]
+_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]
+_SHOWN: Final = str(shown(func.now()).compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
 _COLUMNS: Final = f"""
 SELECT episodes.episode_id, episodes.account_id, episodes.signal, episodes.kind, episodes.severity, episodes.scope,
   episodes.pages, episodes.historical, {_SHOWN} AS status, episodes.opened_at, episodes.cleared_at, episodes.csm,
