@@ -140,6 +140,33 @@ STREAM_WATCHERS = Gauge("ebbtide_stream_watchers", "Streams that this process is
 STREAM_ENTRIES = Counter("ebbtide_stream_entries_total", "Feed entries handed to streams, one for each stream")
 STREAM_CUT = Counter("ebbtide_stream_cut_total", "Streams that were ended because their client reads too slowly")
 
+# --- delivery: webhooks --------------------------------------------------------------------------------------------
+
+WEBHOOK_ATTEMPTS = Counter(
+    "ebbtide_webhook_attempts_total",
+    "Times that a message was sent: delivered, refused (an answer other than 2xx), unreachable (no answer)",
+    ["outcome"],
+)
+WEBHOOK_SECONDS = Histogram(
+    "ebbtide_webhook_attempt_seconds",
+    "From a message sent to its answer",
+    buckets=(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20),
+)
+WEBHOOK_MESSAGES = Counter(
+    "ebbtide_webhook_messages_total",
+    "Messages that came to an end: delivered, failed (given up), withdrawn (the account was erased)",
+    ["state"],
+)
+WEBHOOK_ENDPOINTS = Gauge(
+    "ebbtide_webhook_endpoints", "Endpoints: well, failing (since the last attempt), disabled", ["state"]
+)
+WEBHOOK_BEHIND = Gauge(
+    "ebbtide_webhook_behind_seconds", "Age of the oldest entry of the feed that an enabled endpoint has yet to pass"
+)
+WEBHOOK_DISABLED = Counter(
+    "ebbtide_webhook_disabled_total", "Endpoints disabled: gone (410), failing (for five days)", ["because"]
+)
+
 # --- delivery: Alertmanager ----------------------------------------------------------------------------------------
 
 ALERTMANAGER_PUSHES = Counter(

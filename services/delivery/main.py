@@ -11,7 +11,7 @@ from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.delivery.alertmanager import alertmanager
 from services.delivery.gauges import Gauges
-from services.delivery.webhooks import webhooks
+from services.delivery.webhooks import Webhooks
 
 PROCESS = "delivery"
 
@@ -29,7 +29,7 @@ class Part(Protocol):
 
 def parts(config: Settings) -> Sequence[Part]:
     """Everything that is done under this configuration."""
-    found: list[Part] = [webhooks(config), Gauges(config)]
+    found: list[Part] = [Webhooks(config), Gauges(config)]
     if config.alertmanager_url:
         found.append(alertmanager(config, config.alertmanager_url.split(",")))
     return found
