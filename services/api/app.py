@@ -25,6 +25,7 @@ from services.api.endpoints import (
     catalogue,
     coverage,
     dead_letters,
+    live,
     portfolio,
     queue,
     signals,
@@ -32,6 +33,7 @@ from services.api.endpoints import (
     stream,
     views,
 )
+from services.api.live import Tail as LiveTail
 from services.api.openapi import describe
 from services.api.paths import canonical
 from services.api.stream import Tail
@@ -75,6 +77,7 @@ def make_app(
     app.state.readiness = readiness
     app.state.stopping = stopping or asyncio.Event()
     app.state.tail = Tail(engine, app.state.stopping)
+    app.state.live = LiveTail(config, app.state.stopping)
     app.state.dead_letters = DeadLetters(config, engine, prepare)
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
     for resource in (
@@ -89,6 +92,7 @@ def make_app(
         portfolio,
         catalogue,
         dead_letters,
+        live,
     ):
         app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from schemas.dead_letters import Reason
 from services.api.dead_letters import Chosen, Groups, Replayed
-from services.api.masking import decoded, masked
+from services.api.masking import masked, revealed
 from services.api.parameters import Instant, Text
 from services.common.dead_letter_pages import Standing
 
@@ -113,7 +113,7 @@ class ReplayAnswer(BaseModel):
 def dead_letter(found: Standing, replayed: int | None, *, reveal: bool = False) -> dict[str, Any]:
     """A `DeadLetter`."""
     letter = found.letter
-    payload, text = (_revealed(letter.value)) if reveal else (masked(letter.value), None)
+    payload, text = revealed(letter.value) if reveal else (masked(letter.value), None)
     return {
         "id": str(letter.identity),
         "place": str(found.place),
@@ -130,11 +130,6 @@ def dead_letter(found: Standing, replayed: int | None, *, reveal: bool = False) 
         "payload": payload,
         "text": text,
     }
-
-
-def _revealed(value: bytes) -> tuple[Any, str | None]:
-    is_json, found = decoded(value)
-    return (found, None) if is_json else (None, value.decode("utf-8", "replace"))
 
 
 def groups(found: Groups) -> dict[str, Any]:

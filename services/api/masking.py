@@ -25,6 +25,12 @@ def decoded(value: bytes) -> tuple[bool, Any]:
         return False, None
 
 
+def revealed(value: bytes) -> tuple[Any, str | None]:
+    """The message as it was sent: its JSON, or else its text."""
+    is_json, found = decoded(value)
+    return (found, None) if is_json else (None, value.decode("utf-8", "replace"))
+
+
 def masked(value: bytes) -> Any:
     """The message with each value replaced by its kind, the envelope's kept. What is no JSON is told by its size."""
     is_json, found = decoded(value)

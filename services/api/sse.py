@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -56,8 +55,18 @@ def stopping(request: Request) -> asyncio.Event:
     return found
 
 
+class Source(Protocol):
+    """What a stream reads. A generator is one; but where it was never begun, closing it runs nothing of it."""
+
+    async def __anext__(self) -> Event:
+        """The next event. Raises StopAsyncIteration at the end."""
+
+    async def aclose(self) -> None:
+        """Nobody listens any more."""
+
+
 class EventStream(Response):
-    """`events` as a response. It is closed (its `finally` runs, once it began) however the response ends.
+    """`events` as a response. It is closed however the response ends.
 
     What `events` raises ends the stream: a client comes back, and is told with a status what is wrong.
     """
@@ -66,7 +75,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        events: AsyncGenerator[Event],
+        events: Source,
         stop: asyncio.Event,
         *,
         life_s: float = LIFE_S,
@@ -110,7 +119,7 @@ class EventStream(Response):
 
         await write(b"retry: %d\n\n" % RETRY_MS)
         while True:
-            following = asyncio.ensure_future(anext(self._events, None))
+            following = asyncio.ensure_future(self._next())
             try:
                 # Waited for beside it, never with a timeout around it: that would end the generator.
                 while not (await asyncio.wait([following], timeout=self._heartbeat_s))[0]:
@@ -123,6 +132,12 @@ class EventStream(Response):
             if event is None:
                 return
             await write(encode(event))
+
+    async def _next(self) -> Event | None:
+        try:
+            return await self._events.__anext__()
+        except StopAsyncIteration:
+            return None
 
 
 async def _gone(receive: Receive) -> None:

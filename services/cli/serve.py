@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from services.cli.config import refuse_bad_settings
+from services.common.problems import unavailable
 from services.common.settings import settings
+
+if TYPE_CHECKING:
+    from services.common.dead_letter_replay import Prepared
+    from services.common.dead_letters import Letter
 
 # name -> "module:function"; imported on use, so that a process loads nothing of the others.
 PROCESSES = {
@@ -33,9 +39,19 @@ def serve(name: str) -> None:
     module, function = PROCESSES[name].split(":")
     run = getattr(importlib.import_module(module), function)
     if name == "api":
-        run(_in_force())
+        run(_in_force(), _again)
     else:
         run()
+
+
+async def _again(chosen: Sequence[Letter]) -> Prepared:
+    # Ingest's code is loaded by the first replay: few api processes ever need it.
+    from services.cli.letters_again import MappingError, prepared
+
+    try:
+        return await prepared(settings(), chosen)
+    except MappingError as error:
+        raise unavailable(str(error)) from error
 
 
 def _in_force() -> list[dict[str, Any]] | None:
