@@ -10,6 +10,7 @@ from services.common import logs
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.delivery.alertmanager import alertmanager
+from services.delivery.canary import canary
 from services.delivery.gauges import Gauges
 from services.delivery.webhooks import Webhooks
 
@@ -32,6 +33,8 @@ def parts(config: Settings) -> Sequence[Part]:
     found: list[Part] = [Webhooks(config), Gauges(config)]
     if config.alertmanager_url:
         found.append(alertmanager(config, config.alertmanager_url.split(",")))
+    if config.canary_write_key:
+        found.append(canary(config, config.canary_write_key))
     return found
 
 

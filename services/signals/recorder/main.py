@@ -13,11 +13,12 @@ import structlog
 from services.common import logs, metrics
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
-from services.signals.recorder import feed, writer
+from services.signals.recorder import canary, feed, writer
+from services.signals.recorder.canary import CanaryRow
 from services.signals.recorder.fold import fold_events, fold_signals
 from services.signals.recorder.guards import Guards
 from services.signals.recorder.lane import Lane, count_refused
-from services.signals.recorder.records import SIGNAL_TOPICS, TIMELINE_TOPICS, event_row, signal_row
+from services.signals.recorder.records import SIGNAL_TOPICS, TIMELINE_TOPICS, event_row
 
 log = structlog.get_logger()
 
@@ -33,7 +34,8 @@ async def write_signals(
 
     What is returned counts it, once it is committed.
     """
-    batch = fold_signals(rows)
+    batch = fold_signals(row for row in rows if not isinstance(row, CanaryRow))
+    await canary.tell(connection, (row for row in rows if isinstance(row, CanaryRow)))
     done = await writer.write_signals(connection, batch)
     await writer.write_refused(connection, batch.refused)
     now = dt.datetime.now(dt.UTC)
@@ -64,8 +66,8 @@ def lanes(config: Settings, guards: Guards | None = None) -> list[Lane]:
     row = event_row if guards is None else guards.row
     write = partial(write_signals, notify_within=dt.timedelta(hours=config.notify_within_hours))
     return [
-        Lane("signals", SIGNAL_TOPICS, signal_row, write, config),
-        Lane("timeline", TIMELINE_TOPICS, row, write_events, config, linger_s=TIMELINE_LINGER_S),
+        Lane("signals", SIGNAL_TOPICS, canary.signal_or_canary_row, write, config),
+        Lane("timeline", TIMELINE_TOPICS, canary.without_canary(row), write_events, config, linger_s=TIMELINE_LINGER_S),
     ]
 
 
