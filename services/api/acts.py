@@ -8,7 +8,6 @@ all acts; an entry is appended to the feed, last, under its lock. The judgement 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,23 +22,22 @@ from schemas.db.feed import APPEND_LOCK, FeedEntry
 from schemas.db.people import Act as ActRow
 from schemas.db.people import Handling as HandlingRow
 from schemas.db.tables import Account, Episode
+from services.api.answers import acts_shown
 from services.api.database import writing
 from services.api.lifecycle import (
     EVENT_TYPES,
-    UNHANDLED,
     Act,
     ActName,
     Assign,
     Content,
     Handling,
+    Status,
     Undo,
     changed_since,
     fold,
-    in_words,
     recorded,
     refusal,
     shown,
-    taken_back,
 )
 from services.api.lifecycle import Episode as Facts
 from services.common import people
@@ -47,7 +45,6 @@ from services.common.people import PersonRefused
 from services.common.problems import FieldError, Problem, bad_parameter, not_found
 
 SOURCE: Final = "ebbtide/api"
-HANDLING_COLUMNS: Final = tuple(HandlingRow.__table__.columns[name] for name in Handling.__slots__)
 
 _plain: Final = msgspec.to_builtins
 
@@ -68,18 +65,31 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class Done(Struct, frozen=True):
-    """An act that is kept. `repeated`: it was kept before, under the same `request_id`."""
+    """An act that is kept, among all acts on the signal, and how it stands now.
+
+    `repeated`: it was kept before, under the same `request_id`.
+    """
 
     act: Act
+    acts: list[Act]
+    status: Status
     repeated: bool
 
 
-def conflict(
-    detail: str, *, version: int, status: str, since: list[dict[str, Any]], severity: str, ordinal: int
-) -> Problem:
+def conflict(detail: str, facts: Facts, handling: Handling, now: dt.datetime, since: list[dict[str, Any]]) -> Problem:
     """409: others were quicker. What they did is told in words (`detail`) and in members."""
-    members = {"version": version, "status": status, "severity": severity, "ordinal": ordinal, "acts": since}
+    current = {
+        "version": handling.version,
+        "status": _status(facts, handling, now),
+        "severity": facts.severity,
+        "ordinal": facts.ordinal,
+    }
+    members: dict[str, object] = {"current": current, "acts": since}
     return Problem(409, "conflict", "The signal has changed", detail, members=members)
+
+
+def _status(facts: Facts, handling: Handling, now: dt.datetime) -> Status:
+    return shown(cleared=facts.cleared, ordinal=facts.ordinal, handling=handling, now=now)
 
 
 def not_possible(detail: str) -> Problem:
@@ -98,16 +108,19 @@ async def act_within(connection: AsyncConnection, actor: str, episode_id: str, w
     episode = await _lock(connection, episode_id)
     if episode is None:
         raise not_found(f"no signal episode {episode_id!r}")
-    acts, now = await _history(connection, episode_id)
-    again = next((a for a in acts if wanted.request_id and (a.actor, a.request_id) == (actor, wanted.request_id)), None)
-    if again is not None:
-        return _same(again, wanted)
+    acts = await history(connection, episode_id)
+    # Read after the lock was had, so that times rise with versions.
+    now: dt.datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
     facts = Facts(episode.severity, episode.last_ordinal, episode.cleared_at is not None)
     handling = fold(acts)
+    again = next((a for a in acts if wanted.request_id and (a.actor, a.request_id) == (actor, wanted.request_id)), None)
+    if again is not None:
+        _check_same(again, wanted)
+        return Done(again, acts, _status(facts, handling, now), repeated=True)
     if wanted.version != handling.version:
         raise _changed(facts, handling, acts, wanted.version, now)
     if wanted.seen is not None and wanted.seen < facts.ordinal and not facts.cleared:
-        raise _escalated(facts, handling, wanted.seen)
+        raise _escalated(facts, handling, now)
     refused = refusal(wanted.content, episode=facts, handling=handling, acts=acts, now=now)
     if refused is not None:
         raise (
@@ -129,15 +142,16 @@ async def act_within(connection: AsyncConnection, actor: str, episode_id: str, w
     await connection.execute(
         plain_insert(ActRow).values(episode_id=episode_id, account_id=episode.account_id, **asdict(new))
     )
-    after = fold([*acts, new])
+    acts.append(new)
+    after = fold(acts)
     row = {"account_id": episode.account_id, "updated_at": now, **asdict(after)}
     upsert = insert(HandlingRow).values(episode_id=episode_id, **row)
     await connection.execute(upsert.on_conflict_do_update(index_elements=[HandlingRow.episode_id], set_=row))
-    status = shown(cleared=facts.cleared, ordinal=facts.ordinal, handling=after, now=now)
+    status = _status(facts, after, now)
     entry = _entry(episode, new, status)
     await connection.execute(text(APPEND_LOCK))
     await connection.execute(plain_insert(FeedEntry).values(entry))
-    return Done(new, repeated=False)
+    return Done(new, acts, status, repeated=False)
 
 
 async def _lock(connection: AsyncConnection, episode_id: str) -> Any:
@@ -170,16 +184,9 @@ async def _lock(connection: AsyncConnection, episode_id: str) -> Any:
 
 async def history(connection: AsyncConnection, episode_id: str) -> list[Act]:
     """All acts on an episode, first to last."""
-    return (await _history(connection, episode_id))[0]
-
-
-async def _history(connection: AsyncConnection, episode_id: str) -> tuple[list[Act], dt.datetime]:
-    """All acts on an episode, and the time: read after the lock, so that times rise with versions."""
     columns = [ActRow.__table__.columns[name] for name in Act.__slots__]
     found = await connection.execute(select(*columns).where(ActRow.episode_id == episode_id).order_by(ActRow.version))
-    acts = [Act(**row._mapping) for row in found]
-    now: dt.datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
-    return acts, now
+    return [Act(**row._mapping) for row in found]
 
 
 async def _given_to(connection: AsyncConnection, content: Content) -> str | None:
@@ -196,58 +203,31 @@ async def _given_to(connection: AsyncConnection, content: Content) -> str | None
     return content.to
 
 
-def _same(before: Act, wanted: Wanted) -> Done:
-    """The act that this request made when it was sent first. Raises a 400 problem where it asks for another one."""
-    asked, kept = recorded(wanted.content), dict(before.data)
-    if isinstance(wanted.content, Assign) and wanted.content.pool is not None:
-        asked["to"] = kept["to"]
-    undone = before.undoes if isinstance(wanted.content, Undo) and wanted.content.undoes is None else None
-    other = (wanted.act, asked) != (before.act, kept) or (
-        isinstance(wanted.content, Undo) and (wanted.content.undoes or undone) != before.undoes
-    )
-    if other:
-        detail = f"was used for another act on this signal (version {before.version}); take a new one for each act"
+def _check_same(kept: Act, wanted: Wanted) -> None:
+    """Raises a 400 problem where a request that was made before asks for another act now."""
+    content = wanted.content
+    asked = recorded(content)
+    if isinstance(content, Assign) and content.pool is not None:
+        asked["to"] = kept.data["to"]
+    # Without `undoes` the latest act is meant: the one before the undo.
+    undoes = (content.undoes or kept.version - 1) if isinstance(content, Undo) else None
+    if (wanted.act, asked, undoes) != (kept.act, kept.data, kept.undoes):
+        detail = f"was used for another act on this signal (version {kept.version}); take a new one for each act"
         raise bad_parameter(FieldError("request_id", detail))
-    return Done(before, repeated=True)
 
 
-def _changed(facts: Facts, handling: Handling, acts: Sequence[Act], version: int, now: dt.datetime) -> Problem:
-    gone = taken_back(acts)
-    return conflict(
-        f"{changed_since(version, acts, now)}. Nothing was done. To act all the same, send version {handling.version}",
-        version=handling.version,
-        status=shown(cleared=facts.cleared, ordinal=facts.ordinal, handling=handling, now=now),
-        severity=facts.severity,
-        ordinal=facts.ordinal,
-        since=[act_shown(act, gone, now) for act in acts if act.version > version],
-    )
+def _changed(facts: Facts, handling: Handling, acts: list[Act], version: int, now: dt.datetime) -> Problem:
+    words = changed_since(version, acts, now)
+    detail = f"{words}. Nothing was done. To act all the same, send version {handling.version}"
+    return conflict(detail, facts, handling, now, acts_shown(acts, now)[version:])
 
 
-def _escalated(facts: Facts, handling: Handling, seen: int) -> Problem:
-    return conflict(
+def _escalated(facts: Facts, handling: Handling, now: dt.datetime) -> Problem:
+    detail = (
         f"it has escalated since you saw it, and is {facts.severity} now. Nothing was done. "
-        f"To act all the same, send seen {facts.ordinal}",
-        version=handling.version,
-        status="open",
-        severity=facts.severity,
-        ordinal=facts.ordinal,
-        since=[],
+        f"To act all the same, send seen {facts.ordinal}"
     )
-
-
-def act_shown(act: Act, gone: dict[int, int], now: dt.datetime) -> dict[str, Any]:
-    """An `ActShown`. `gone` is `taken_back` of the episode's acts."""
-    return {
-        "version": act.version,
-        "act": act.act,
-        "actor": act.actor,
-        "at": act.at,
-        "severity": act.severity,
-        "data": act.data,
-        "undoes": act.undoes,
-        "undone_by": gone.get(act.version),
-        "words": in_words(act, now),
-    }
+    return conflict(detail, facts, handling, now, [])
 
 
 def _entry(episode: Any, act: Act, status: str) -> dict[str, Any]:
@@ -299,10 +279,3 @@ def _entry(episode: Any, act: Act, status: str) -> dict[str, Any]:
         "pages": episode.pages,
         "body": _plain(body),
     }
-
-
-def handling_of(row: Any) -> Handling:
-    """The handling in a row that was outer-joined with it, under the names `handling_NAME`."""
-    if row.handling_version is None:
-        return UNHANDLED
-    return Handling(**{name: getattr(row, f"handling_{name}") for name in Handling.__slots__})

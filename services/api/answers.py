@@ -10,6 +10,8 @@ from msgspec import Raw
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from schemas.lifecycle import ActName, Cause, ChurnReason, Handling, Outcome, Status
+from services.api.lifecycle import Act, in_words, taken_back
 from services.api.queries import AccountRecord, Found, SignalRecord
 
 _encode = msgspec.json.Encoder().encode
@@ -83,10 +85,53 @@ class AccountBrief(BaseModel):
     renewal_date: dt.date | None
 
 
+class HandlingShown(BaseModel):
+    """What people said of a signal. `version` is how many acts there are: an act carries it.
+
+    `escalated_since`: something was said before the last escalation and holds no longer; what it was stays here.
+    `acknowledged_age_s` is seconds since `acknowledged_at`. Actors are user ids, or `key:NAME`.
+    """
+
+    version: int
+    acknowledged_at: dt.datetime | None
+    acknowledged_by: str | None
+    acknowledged_age_s: int | None
+    snoozed_at: dt.datetime | None
+    snoozed_by: str | None
+    snoozed_until: dt.datetime | None
+    snooze_reason: str | None
+    assignee: str | None
+    pool: str | None
+    closed_at: dt.datetime | None
+    closed_by: str | None
+    outcome: Outcome | None
+    churn_reason: ChurnReason | None
+    avoidable: bool | None
+    cause: Cause | None
+    first_acknowledged_at: dt.datetime | None
+    escalated_since: bool
+
+
+class ActShown(BaseModel):
+    """One act. `data` is what it carries; `undone_by` is the version of the undo that took it back."""
+
+    version: int
+    act: ActName
+    actor: str
+    at: dt.datetime
+    severity: Literal["info", "warning", "critical"]
+    data: dict[str, Any]
+    undoes: int | None
+    undone_by: int | None
+    words: str
+
+
 class Signal(BaseModel):
     """One signal from its raise to its clear. `reason`, `evidence` and `action` are those of its last change.
 
-    `about` is the topic, product, feature or promise that it is about, where there can be several at once.
+    `about` is the topic, product, feature or promise that it is about, where there can be several at once. `status` is
+    how it stands now, by what the engine says and what people did; `version` is the rule's, `handling.version` that of
+    what people did. `ordinal` is that of the last change: 1 is the raise.
     """
 
     episode_id: str
@@ -98,7 +143,9 @@ class Signal(BaseModel):
     scope: Literal["account", "user", "campaign", "portfolio"]
     user: str | None
     about: str | None
-    status: Literal["open", "cleared"]
+    status: Status
+    handling: HandlingShown
+    ordinal: int
     pages: bool
     historical: bool
     opened_at: dt.datetime
@@ -118,9 +165,10 @@ class SignalPage(BaseModel):
 
 
 class SignalDetail(Signal):
-    """One signal with its changes, first to last, as they were published."""
+    """One signal with its changes, as they were published, and what people did, each first to last."""
 
     transitions: list[dict[str, Any]]
+    acts: list[ActShown]
 
 
 class AccountDetail(AccountItem):
@@ -265,7 +313,9 @@ def signal_item(found: SignalRecord) -> dict[str, Any]:
         "scope": row.scope,
         "user": row.user,
         "about": found.last.about,
-        "status": "open" if row.cleared_at is None else "cleared",
+        "status": found.status,
+        "handling": handling_shown(found),
+        "ordinal": row.last_ordinal,
         "pages": row.pages,
         "historical": row.historical,
         "opened_at": row.opened_at,
@@ -278,9 +328,49 @@ def signal_item(found: SignalRecord) -> dict[str, Any]:
     }
 
 
-def signal_detail(found: SignalRecord, transitions: list[str]) -> dict[str, Any]:
+def handling_shown(found: SignalRecord) -> dict[str, Any]:
+    """A `HandlingShown`."""
+    said = found.handling
+    told: dict[str, Any] = {
+        name: getattr(said, name) for name in HandlingShown.model_fields if name in Handling.__slots__
+    }
+    ordinals = (said.acknowledged_ordinal, said.snoozed_ordinal, said.closed_ordinal)
+    last: int = found.episode.last_ordinal
+    return told | {
+        "acknowledged_age_s": None
+        if said.acknowledged_at is None
+        else max(0, int((found.now - said.acknowledged_at).total_seconds())),
+        "escalated_since": found.status != "cleared" and any(at is not None and at < last for at in ordinals),
+    }
+
+
+def act_shown(act: Act, gone: dict[int, int], now: dt.datetime) -> dict[str, Any]:
+    """An `ActShown`. `gone` is `taken_back` of all acts on the signal."""
+    return {
+        "version": act.version,
+        "act": act.act,
+        "actor": act.actor,
+        "at": act.at,
+        "severity": act.severity,
+        "data": act.data,
+        "undoes": act.undoes,
+        "undone_by": gone.get(act.version),
+        "words": in_words(act, now),
+    }
+
+
+def acts_shown(acts: list[Act], now: dt.datetime) -> list[dict[str, Any]]:
+    """Every act on a signal, as `ActShown`s."""
+    gone = taken_back(acts)
+    return [act_shown(act, gone, now) for act in acts]
+
+
+def signal_detail(found: SignalRecord, transitions: list[str], acts: list[Act]) -> dict[str, Any]:
     """A `SignalDetail`."""
-    return signal_item(found) | {"transitions": [Raw(text.encode()) for text in transitions]}
+    return signal_item(found) | {
+        "transitions": [Raw(text.encode()) for text in transitions],
+        "acts": acts_shown(acts, found.now),
+    }
 
 
 def timeline_item(row: Found) -> dict[str, Any]:

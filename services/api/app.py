@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from schemas.lifecycle import ACTS
 from services.api import sse
 from services.api.auth import Keys
 from services.api.console import app as console
@@ -21,6 +22,7 @@ from services.api.database import Readiness
 from services.api.dead_letters import DeadLetters
 from services.api.endpoints import (
     accounts,
+    acts,
     brief,
     catalogue,
     coverage,
@@ -86,6 +88,7 @@ def make_app(
         coverage,
         brief,
         signals,
+        acts,
         stream,
         queue,
         views,
@@ -165,7 +168,13 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _field_error(entry: dict[str, Any]) -> FieldError:
-    field = ".".join(str(part) for part in entry["loc"][1:]) or str(entry["loc"][0])
+    place = entry["loc"][1:]
+    if entry["type"] == "json_invalid":
+        return FieldError("body", f"no JSON: {entry['ctx']['error']} at character {entry['loc'][1]}")
+    if entry["loc"][0] == "body" and place and place[0] in ACTS:
+        # Of bodies that differ by act, the framework names which one it tried.
+        place = place[1:]
+    field = ".".join(str(part) for part in place) or str(entry["loc"][0])
     if entry["type"] == "extra_forbidden":
         return FieldError(field, "no such parameter here; /openapi.json lists those that there are")
     return FieldError(field, entry["msg"])
@@ -174,8 +183,9 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        headers = {"allow": "GET, HEAD"}
-        detail = f"{request.method} is not possible here; GET and HEAD are"
+        possible = sorted({part.strip() for part in (error.headers or {}).get("allow", "GET").split(",")} - {""})
+        headers = {"allow": ", ".join([*possible, "HEAD"] if "GET" in possible else possible)}
+        detail = f"{request.method} is not possible here; possible: {headers['allow']}"
         return answer(request, Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))
     if error.status_code == 404:
         return answer(request, problems.not_found("no such path; /openapi.json lists those that there are"))

@@ -60,6 +60,7 @@ __all__ = [
     "Snooze",
     "Status",
     "Undo",
+    "Why",
     "apply",
     "avoidable",
     "changed_since",
@@ -159,7 +160,8 @@ class Undo(Content):
     """Take back one act; the undo of an undo puts it back in force."""
 
     undoes: Annotated[
-        int | None, Field(None, ge=1, le=2**31 - 1, description="version of that act; without it, the latest one")
+        int | None,
+        Field(None, strict=True, ge=1, le=2**31 - 1, description="version of that act; without it, the latest one"),
     ]
     comment: Why
 

@@ -49,6 +49,10 @@ def _corrected(document: dict[str, Any]) -> dict[str, Any]:
             refusals = dict(REFUSALS) if path not in WITHOUT_KEY else {"400": REFUSALS["400"]}
             if "{" not in path:
                 refusals.pop("404", None)
+            for code, declared in responses.items():
+                # What an endpoint declares beyond that is a problem, too.
+                if code >= "400" and "application/json" in declared.get("content", {}):
+                    declared["content"] = {MEDIA_TYPE: declared["content"]["application/json"]}
             for code, description in refusals.items():
                 responses[code] = {"description": description, "content": content}
             if path not in WITHOUT_KEY:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.dead_letters import Reason
 from schemas.envelope import Instant as Rfc3339
+from schemas.lifecycle import STATUSES, Status
 
 LIMIT_DEFAULT = 50
 LIMIT_MOST = 200
@@ -61,9 +63,38 @@ Words = Annotated[
 """What a person writes: not only blanks, which are taken off its ends."""
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\z", max_length=128)]
 
+
+QUEUED: Final[tuple[Status, ...]] = ("open", "acknowledged", "snoozed", "closed")
+HIDDEN: Final[tuple[Status, ...]] = ("snoozed", "closed")
+
+
+def _several(names: Sequence[Status]) -> BeforeValidator:
+    """Several of these names, with commas between them or one parameter each; `all` is all of them."""
+
+    def validate(value: Any) -> Any:
+        given = value if isinstance(value, list | tuple | set | frozenset) else [value]
+        asked = frozenset(part.strip() for entry in given for part in str(entry).split(","))
+        if not asked <= {*names, "all"}:
+            raise PydanticCustomError("several", "one or more of {names}, or all", {"names": ", ".join(names)})
+        return frozenset(names) if "all" in asked else asked
+
+    return BeforeValidator(validate)
+
+
+def _listed(names: Sequence[Status]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": {"type": "string", "enum": [*names, "all"]}, "minItems": 1})
+
+
+Statuses = Annotated[frozenset[Status], _several(STATUSES), _listed(STATUSES)]
+Queued = Annotated[frozenset[Status], _several(QUEUED), _listed(QUEUED)]
+Included = Annotated[frozenset[Status], _several(HIDDEN), _listed(HIDDEN)]
+
 Kind = Literal["risk", "opportunity"]
 Severity = Literal["info", "warning", "critical"]
 Tier = Literal["high", "low", "tech"]
+ASSIGNEE = "to whom it is assigned: a user id, `me` for the key's own, `none` for nobody"
+OWNER = "to whom it is assigned, or whose account it is where it is assigned to nobody; `me` and `none` as there"
+INCLUDE = "what is left out otherwise: snoozed, closed, or both with a comma"
 Sort = Literal["name", "-name", "mrr", "-mrr", "renewal_date", "-renewal_date", "last_seen", "-last_seen"]
 
 
@@ -92,7 +123,7 @@ class AccountFilter(Page):
 class SignalsOfAccount(Page):
     """Which signals of one account, newest `opened_at` first."""
 
-    status: Annotated[Literal["open", "cleared", "all"], Field("all", description="open, cleared or all")]
+    status: Annotated[Statuses, Field(frozenset(STATUSES), description="how it stands: several with commas, or all")]
     kind: Annotated[Kind | None, Field(None)]
     severity: Annotated[Severity | None, Field(None)]
     signal: Annotated[Word | None, Field(None, description="signal id, such as usage.decline")]
@@ -106,6 +137,8 @@ class SignalFilter(SignalsOfAccount):
     account: Annotated[Text | None, Field(None, description="account id")]
     tier: Annotated[Tier | None, Field(None, description="tier of the account now")]
     csm: Annotated[Text | None, Field(None, description="customer success manager of the account now")]
+    assignee: Annotated[Text | None, Field(None, description=ASSIGNEE)]
+    owner: Annotated[Text | None, Field(None, description=OWNER)]
 
 
 class StreamFilter(Parameters):
@@ -140,7 +173,13 @@ class RenewalWindow(Page):
     renewal_to: Annotated[Day | None, Field(None, description="renews on this day or earlier")]
 
 
-class QueueFilter(RenewalWindow):
+class WorkFilter(RenewalWindow):
+    """A list of work. What is snoozed or closed is left out of it, unless it is asked for."""
+
+    include: Annotated[Included, Field(frozenset(), description=INCLUDE)]
+
+
+class QueueFilter(WorkFilter):
     """Which open signals, in the order of work."""
 
     by: Annotated[
@@ -151,9 +190,14 @@ class QueueFilter(RenewalWindow):
     severity: Annotated[Severity | None, Field(None)]
     family: Annotated[Word | None, Field(None, description="first part of the signal id, such as usage")]
     signal: Annotated[Word | None, Field(None, description="signal id, such as usage.decline")]
+    status: Annotated[
+        Queued, Field(frozenset({"open", "acknowledged"}), description="how it stands: several with commas, or all")
+    ]
+    assignee: Annotated[Text | None, Field(None, description=ASSIGNEE)]
+    owner: Annotated[Text | None, Field(None, description=OWNER)]
 
 
-class ViewFilter(RenewalWindow):
+class ViewFilter(WorkFilter):
     """Which part of a saved view."""
 
     feature: Annotated[Text | None, Field(None, description="only of newest-feature-untried: this feature instead")]

@@ -18,6 +18,7 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import ARRAY, TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.db.people import Handling as HandlingRow
 from schemas.db.tables import (
     KEY_CHARACTERS,
     Account,
@@ -29,7 +30,9 @@ from schemas.db.tables import (
     UsageDay,
 )
 from schemas.health import Windows
-from services.api import cursors
+from schemas.lifecycle import Handling, Status, shown
+from services.api import cursors, handled
+from services.api.handled import among
 from services.api.parameters import AccountFilter, SignalFilter, SignalsOfAccount, TimelineFilter
 from services.common.words import words
 
@@ -86,11 +89,17 @@ class SignalDocument(Struct):
 
 
 class SignalRecord(Struct):
-    """One episode with its last transition; `account` is how the account is now, None when it is not known."""
+    """One episode with its last transition, and what people said of it; `status` is of `now`.
+
+    `account` is how the account is now, None when it is not known.
+    """
 
     episode: Found
     last: SignalData
     account: Found | None
+    handling: Handling
+    status: Status
+    now: dt.datetime
 
 
 _health: Final = msgspec.json.Decoder(HealthPart).decode
@@ -193,11 +202,6 @@ async def account(connection: AsyncConnection, account_id: str) -> AccountRecord
     return None if row is None else _account(row)
 
 
-def among(values: Sequence[str]) -> ColumnElement[Any]:
-    """`column == among(values)`: one of these, as one parameter, so that the statement is the same for any number."""
-    return any_(cast(literal(list(values), ARRAY(SqlText)), ARRAY(SqlText)))
-
-
 async def accounts_by_id(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, AccountRecord]:
     """These accounts, without those that are not recorded."""
     rows = await connection.execute(_accounts().where(Account.account_id == among(account_ids)))
@@ -292,30 +296,47 @@ ACCOUNT_COLUMNS: Final = (
 
 def _signals() -> Query:
     return (
-        select(*Episode.__table__.columns, cast(Transition.body, SqlText).label("body"), *ACCOUNT_COLUMNS)
+        select(
+            *Episode.__table__.columns, cast(Transition.body, SqlText).label("body"), *ACCOUNT_COLUMNS, *handled.COLUMNS
+        )
         .join(
             Transition,
             and_(Transition.episode_id == Episode.episode_id, Transition.ordinal == Episode.last_ordinal),
         )
+        .outerjoin(HandlingRow, HandlingRow.episode_id == Episode.episode_id)
         .outerjoin(Account, Account.account_id == Episode.account_id)
     )
 
 
-def _signal(row: Found) -> SignalRecord:
-    return SignalRecord(row, _last(row.body).data, None if row.known_account is None else row)
+def _signal(row: Found, *, account: bool = True) -> SignalRecord:
+    handling = handled.handling_of(row)
+    return SignalRecord(
+        episode=row,
+        last=_last(row.body).data,
+        account=row if account and row.known_account is not None else None,
+        handling=handling,
+        status=shown(cleared=row.cleared_at is not None, ordinal=row.last_ordinal, handling=handling, now=row.now),
+        now=row.now,
+    )
 
 
 def _signals_alone() -> Query:
     """What signals say, where their accounts are read apart."""
-    shown = (Episode.signal, Episode.kind, Episode.severity, Episode.scope, Episode.user, Episode.opened_at)
-    return select(Episode.episode_id, Episode.account_id, *shown, cast(Transition.body, SqlText).label("body")).join(
-        Transition,
-        and_(Transition.episode_id == Episode.episode_id, Transition.ordinal == Episode.last_ordinal),
+    told = (Episode.signal, Episode.kind, Episode.severity, Episode.scope, Episode.user, Episode.opened_at)
+    stands = (Episode.cleared_at, Episode.last_ordinal, *handled.COLUMNS)
+    body = cast(Transition.body, SqlText).label("body")
+    return (
+        select(Episode.episode_id, Episode.account_id, *told, *stands, body)
+        .join(
+            Transition,
+            and_(Transition.episode_id == Episode.episode_id, Transition.ordinal == Episode.last_ordinal),
+        )
+        .outerjoin(HandlingRow, HandlingRow.episode_id == Episode.episode_id)
     )
 
 
 def _signal_alone(row: Found) -> SignalRecord:
-    return SignalRecord(row, _last(row.body).data, None)
+    return _signal(row, account=False)
 
 
 def _between(
@@ -329,9 +350,13 @@ def _between(
 
 
 async def signals(
-    connection: AsyncConnection, wanted: SignalFilter | SignalsOfAccount, account_id: str | None = None
+    connection: AsyncConnection,
+    wanted: SignalFilter | SignalsOfAccount,
+    account_id: str | None = None,
+    *,
+    me: str = "",
 ) -> tuple[list[SignalRecord], str | None]:
-    """One page of episodes, newest `opened_at` first, and the cursor of the next page."""
+    """One page of episodes, newest `opened_at` first, and the cursor of the next page. `me`: who asks."""
     statement = _signals()
     if isinstance(wanted, SignalFilter):
         account_id = wanted.account
@@ -339,11 +364,14 @@ async def signals(
             statement = statement.where(Episode.tier == wanted.tier)
         if wanted.csm is not None:
             statement = statement.where(Episode.csm == wanted.csm[:KEY_CHARACTERS])
+        if wanted.assignee is not None:
+            statement = statement.where(handled.of_assignee(handled.person(wanted.assignee, me)))
+        if wanted.owner is not None:
+            owner = await handled.owner(connection, handled.person(wanted.owner, me))
+            statement = statement.where(handled.of_owner(owner))
     if account_id is not None:
         statement = statement.where(Episode.account_id == account_id)
-    if wanted.status != "all":
-        is_open = Episode.cleared_at.is_(None)
-        statement = statement.where(is_open if wanted.status == "open" else ~is_open)
+    statement = statement.where(*handled.of_status(wanted.status))
     if wanted.kind is not None:
         statement = statement.where(Episode.kind == wanted.kind)
     if wanted.severity is not None:
@@ -382,15 +410,18 @@ async def signal(connection: AsyncConnection, episode_id: str) -> SignalRecord |
 
 
 async def ranked_signals(
-    connection: AsyncConnection, account_ids: Sequence[str], most: int
+    connection: AsyncConnection,
+    account_ids: Sequence[str],
+    most: int,
+    statuses: frozenset[Status] = handled.UNCLEARED,
 ) -> list[tuple[SignalRecord, Decimal]]:
-    """The open signals of each of these accounts with their ranks, highest rank first, at most so many of each."""
+    """The signals of each of these accounts that stand so, with their ranks, highest rank first, so many of each."""
     place = func.row_number().over(
         partition_by=QueueEntry.account_id, order_by=(QueueEntry.rank.desc(), QueueEntry.episode_id.desc())
     )
     ranked = (
         select(QueueEntry.episode_id, QueueEntry.rank, place.label("place"))
-        .where(QueueEntry.account_id == among(account_ids))
+        .where(QueueEntry.account_id == among(account_ids), *handled.queued_of_status(QueueEntry, statuses))
         .subquery()
     )
     statement = (

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from schemas.lifecycle import Status
 from schemas.priority import Part
-from services.api.answers import OpenCounts
+from services.api.answers import HandlingShown, OpenCounts, handling_shown
 from services.api.coverage import SignalState, State, summary
 from services.api.queries import AccountRecord, SignalRecord
 from services.api.queue_queries import Cohort
@@ -45,8 +46,15 @@ class QueuedAccount(BaseModel):
     band: Band | None
 
 
+class Hidden(BaseModel):
+    """How many signals are left out because they are snoozed or closed; without those that are asked for."""
+
+    snoozed: int | None = None
+    closed: int | None = None
+
+
 class QueuedSignal(BaseModel):
-    """An open signal with its rank, its reason and the next step."""
+    """A signal that is not cleared, with its rank, its reason, the next step, and what people said of it."""
 
     episode_id: str
     signal: str
@@ -56,6 +64,9 @@ class QueuedSignal(BaseModel):
     user: str | None
     about: str | None
     opened_at: dt.datetime
+    status: Status
+    handling: HandlingShown
+    ordinal: int
     rank: float
     reason: str
     action: dict[str, Any]
@@ -64,7 +75,8 @@ class QueuedSignal(BaseModel):
 class QueueItem(BaseModel):
     """One place in the queue. `rank` is the product of `parts`, those of the signal `because`; `as_of` is their day.
 
-    `signals` holds the highest 20 open signals of the account, or the one signal where the queue is by signal.
+    `signals` holds the highest 20 signals of the account that are open or acknowledged, or as was asked for; the one
+    signal where the queue is by signal. `open_counts` counts what the engine says is open, whatever people did.
     """
 
     account: QueuedAccount
@@ -73,14 +85,16 @@ class QueueItem(BaseModel):
     because: str
     as_of: dt.date | None
     open_counts: OpenCounts
+    hidden: Hidden
     signals: list[QueuedSignal]
 
 
 class QueuePage(BaseModel):
-    """A page of the queue, highest rank first."""
+    """A page of the queue, highest rank first. `hidden` is of the whole queue with these filters, on its first page."""
 
     items: list[QueueItem]
     next_cursor: str | None
+    hidden: Hidden | None
 
 
 class ViewItem(BaseModel):
@@ -98,6 +112,7 @@ class ViewItem(BaseModel):
     first: bool
     usage_seen: bool
     open_counts: OpenCounts
+    hidden: Hidden
     signals: list[QueuedSignal]
 
 
@@ -210,6 +225,9 @@ def queued_signal(found: SignalRecord, rank: Decimal) -> dict[str, Any]:
         "user": row.user,
         "about": found.last.about,
         "opened_at": row.opened_at,
+        "status": found.status,
+        "handling": handling_shown(found),
+        "ordinal": row.last_ordinal,
         "rank": float(rank),
         "reason": found.last.reason,
         "action": found.last.action,

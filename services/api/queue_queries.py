@@ -11,24 +11,31 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from schemas.db.tables import KEY_CHARACTERS, Account, HealthDay, QueueEntry, Release, Standing
+from schemas.db.lifecycle import shown
+from schemas.db.people import Handling as HandlingRow
+from schemas.db.tables import KEY_CHARACTERS, Account, Episode, HealthDay, QueueEntry, Release, Standing
+from schemas.lifecycle import Status
 from schemas.priority import Judged
-from services.api import cursors
-from services.api.parameters import RenewalWindow
-from services.api.queries import among
+from services.api import cursors, handled
+from services.api.handled import Owner, among
+from services.api.parameters import HIDDEN, RenewalWindow
 from services.common.problems import FieldError, bad_parameter
 
 FIRST_IN_PAGES: Final = ("rank", "account_id", "episode_id")
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """Which signals a list is about. Empty `signals` means all. `some_first`: by precedence before rank."""
+    """Which signals a list is about. Empty `signals` means all. `some_first`: by precedence before rank.
+
+    `assigned`: only those of `assignee`, who is nobody when None.
+    """
 
     signals: tuple[str, ...] = ()
     kind: str | None = None
@@ -36,6 +43,10 @@ class Wanted(Struct, frozen=True, kw_only=True):
     family: str | None = None
     by_account: bool = True
     some_first: bool = False
+    statuses: frozenset[Status] = handled.WORK
+    assigned: bool = False
+    assignee: str | None = None
+    owner: Owner | None = None
 
 
 class Place(Struct, frozen=True):
@@ -128,7 +139,11 @@ def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[boo
         found.append(entry.severity == wanted.severity)
     if wanted.family is not None:
         found.append(entry.family == wanted.family)
-    return found
+    if wanted.assigned:
+        found.append(handled.queued_of_assignee(entry, wanted.assignee))
+    if wanted.owner is not None:
+        found.append(handled.queued_of_owner(entry, wanted.owner))
+    return [*found, *handled.queued_of_status(entry, wanted.statuses)]
 
 
 def _within(entry: type[QueueEntry], window: RenewalWindow) -> list[ColumnElement[bool]]:
@@ -164,6 +179,25 @@ async def open_at(connection: AsyncConnection, account_ids: Sequence[str]) -> di
         at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope=scope))
         at.counts[severity if kind == "risk" else "opportunity"] += count
     return found
+
+
+async def hidden(connection: AsyncConnection, wanted: Wanted, window: RenewalWindow) -> dict[str, int]:
+    """How many signals a list leaves out because they are snoozed or closed, by status."""
+    left_out = frozenset(HIDDEN) - wanted.statuses
+    if not left_out:
+        return {}
+    matching = msgspec.structs.replace(wanted, statuses=handled.UNCLEARED)
+    status = shown(func.now())
+    statement = (
+        select(status, func.count())
+        .select_from(HandlingRow)
+        .join(Episode, Episode.episode_id == HandlingRow.episode_id)
+        .join(QueueEntry, QueueEntry.episode_id == HandlingRow.episode_id)
+        .where(status == among(left_out), *_matching(QueueEntry, matching), *_within(QueueEntry, window))
+        .group_by(status)
+    )
+    counts: dict[str, int] = {name: 0 for name in HIDDEN if name in left_out}
+    return counts | {row[0]: row[1] for row in await connection.execute(statement)}
 
 
 async def release(connection: AsyncConnection, feature: str | None) -> tuple[str, dt.datetime] | None:

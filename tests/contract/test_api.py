@@ -236,7 +236,7 @@ def test_a_write_key_may_not_read_and_a_revoked_key_is_none(api: Api) -> None:
         ("/v1/accounts", {"csm": ""}, "csm"),
         ("/v1/accounts", {"q": "a\x00"}, "q"),
         ("/v1/accounts", {"cursor": "nonsense"}, "cursor"),
-        ("/v1/signals", {"status": "closed"}, "status"),
+        ("/v1/signals", {"status": "shut"}, "status"),
         ("/v1/signals", {"kind": "threat"}, "kind"),
         ("/v1/signals", {"severity": "high"}, "severity"),
         ("/v1/signals", {"signal": "Usage Decline"}, "signal"),

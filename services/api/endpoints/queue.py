@@ -10,38 +10,57 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
+from schemas.lifecycle import Status
 from schemas.priority import Part
-from services.api import priority, queries, queue_answers, queue_queries
+from services.api import handled, priority, queries, queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
 from services.api.parameters import QueueFilter
 from services.api.queries import AccountRecord, SignalRecord
 from services.api.queue_queries import Open, Place, Wanted
+from services.common.keys import Key
 
 router = APIRouter(prefix="/v1/queue", tags=["queue"], dependencies=[Depends(require("read"))])
 
+Reader = Annotated[Key, Depends(require("read"))]
 SIGNALS_SHOWN: Final = 20
 FEATURE_USED: Final = "usage.feature_used"
 
 
 @router.get("", responses={200: {"model": queue_answers.QueuePage}})
-async def get_queue(request: Request, wanted: Annotated[QueueFilter, Query()]) -> Response:
-    """Accounts with open signals, highest rank first, each once; or every open signal with `by=signal`."""
-    asked = Wanted(
+async def get_queue(request: Request, wanted: Annotated[QueueFilter, Query()], key: Reader) -> Response:
+    """Accounts with open signals, highest rank first, each once; or every open signal with `by=signal`.
+
+    What is snoozed or closed is left out unless `include` or `status` asks for it; `hidden` says how many.
+    """
+    async with Connection(request) as connection:
+        asked = await wanted_of(connection, wanted, key.actor)
+        found, cursor = await queue_queries.places(connection, asked, wanted, f"queue by {wanted.by}")
+        alone = not asked.by_account
+        ids = [place.account_id for place in found]
+        lines = await Lines.read(connection, ids, signals_shown=0 if alone else SIGNALS_SHOWN, statuses=asked.statuses)
+        tops = await lines.tops(connection, found)
+        hidden = await queue_queries.hidden(connection, asked, wanted) if wanted.cursor is None else None
+    items = [lines.place(place, tops[place.episode_id], alone=alone) for place in found]
+    return answer(page(items, cursor) | {"hidden": hidden})
+
+
+async def wanted_of(connection: AsyncConnection, wanted: QueueFilter, me: str) -> Wanted:
+    """What a request of the queue asks for. `me`: who asks."""
+    assignee = None if wanted.assignee is None else handled.person(wanted.assignee, me)
+    owner = None if wanted.owner is None else await handled.owner(connection, handled.person(wanted.owner, me))
+    return Wanted(
         signals=() if wanted.signal is None else (wanted.signal,),
         kind=wanted.kind,
         severity=wanted.severity,
         family=wanted.family,
         by_account=wanted.by == "account",
+        statuses=wanted.status | wanted.include,
+        assigned=wanted.assignee is not None,
+        assignee=assignee,
+        owner=owner,
     )
-    async with Connection(request) as connection:
-        found, cursor = await queue_queries.places(connection, asked, wanted, f"queue by {wanted.by}")
-        alone = not asked.by_account
-        ids = [place.account_id for place in found]
-        lines = await Lines.read(connection, ids, signals_shown=0 if alone else SIGNALS_SHOWN)
-        tops = await lines.tops(connection, found)
-    return answer(page([lines.place(place, tops[place.episode_id], alone=alone) for place in found], cursor))
 
 
 class Lines:
@@ -52,21 +71,32 @@ class Lines:
         accounts: dict[str, AccountRecord],
         open_at: dict[str, Open],
         signals: dict[str, list[tuple[SignalRecord, Decimal]]],
+        hidden: dict[str, dict[Status, int]],
     ) -> None:
         self._accounts = accounts
         self._open = open_at
+        self._hidden = hidden
         self.signals = signals
 
     @classmethod
-    async def read(cls, connection: AsyncConnection, account_ids: Sequence[str], *, signals_shown: int) -> Lines:
-        """Accounts with their highest open signals, at most so many of each."""
+    async def read(
+        cls,
+        connection: AsyncConnection,
+        account_ids: Sequence[str],
+        *,
+        signals_shown: int,
+        statuses: frozenset[Status] = handled.WORK,
+    ) -> Lines:
+        """Accounts with their highest signals that are open, acknowledged or as in `statuses`, so many of each."""
+        beside = statuses | handled.WORK
         ids = list(dict.fromkeys(account_ids))
         signals: dict[str, list[tuple[SignalRecord, Decimal]]] = {account_id: [] for account_id in ids}
         if ids and signals_shown:
-            for signal, rank in await queries.ranked_signals(connection, ids, signals_shown):
+            for signal, rank in await queries.ranked_signals(connection, ids, signals_shown, beside):
                 signals[signal.episode.account_id].append((signal, rank))
         accounts = await queries.accounts_by_id(connection, ids) if ids else {}
-        return cls(accounts, await queue_queries.open_at(connection, ids) if ids else {}, signals)
+        open_at = await queue_queries.open_at(connection, ids) if ids else {}
+        return cls(accounts, open_at, signals, await handled.left_out(connection, ids, beside) if ids else {})
 
     async def tops(self, connection: AsyncConnection, places: Sequence[Place]) -> dict[str, SignalRecord]:
         """The signals that give accounts their places; few are not among those shown."""
@@ -81,6 +111,7 @@ class Lines:
             "account": queue_answers.queued_account(account_id, account),
             "as_of": None if account is None else account.health.as_of.date(),
             "open_counts": self._open[account_id].counts,
+            "hidden": self._hidden[account_id],
             "signals": [queue_answers.queued_signal(*entry) for entry in self.signals[account_id]],
         }
 

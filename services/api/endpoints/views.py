@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from schemas import priority as weights
 from schemas.priority import NEAR
-from services.api import queue_answers, queue_queries
+from services.api import handled, queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
@@ -42,6 +42,8 @@ async def get_view(
         raise not_found(f"no view {name!r}; there are {', '.join(VIEWS)}")
     if view.signals is not None and wanted.feature is not None:
         raise bad_parameter(FieldError("feature", f"the view {name} is about no feature; leave it out"))
+    if view.signals is None and wanted.include:
+        raise bad_parameter(FieldError("include", f"the view {name} is not about signals; leave it out"))
     async with Connection(request) as connection:
         if view.signals is None:
             release, items, cursor = await _untried(connection, view, wanted)
@@ -72,9 +74,10 @@ def _order(view: View) -> str:
 async def _with_signals(
     connection: AsyncConnection, view: View, signals: tuple[str, ...], wanted: ViewFilter
 ) -> tuple[list[dict[str, Any]], str | None]:
-    asked = Wanted(signals=signals, some_first=view.some_first)
+    asked = Wanted(signals=signals, some_first=view.some_first, statuses=handled.WORK | wanted.include)
     places, cursor = await queue_queries.places(connection, asked, wanted, _order(view))
-    lines = await Lines.read(connection, [place.account_id for place in places], signals_shown=SIGNALS_SHOWN)
+    ids = [place.account_id for place in places]
+    lines = await Lines.read(connection, ids, signals_shown=SIGNALS_SHOWN, statuses=asked.statuses)
     tops = await lines.tops(connection, places)
     items = [
         lines.place(place, tops[place.episode_id])

@@ -1,0 +1,171 @@
+"""How signals stand, in SQL: the columns that every signal is read with, and the one place for filters by it.
+
+`schemas.db.lifecycle.shown` is the status; time is the database's, the same for everything in one transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, and_, any_, cast, exists, func, literal, or_, select
+from sqlalchemy import Text as SqlText
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.db.lifecycle import shown
+from schemas.db.people import Handling as HandlingRow
+from schemas.db.tables import KEY_CHARACTERS, Episode, QueueEntry
+from schemas.lifecycle import STATUSES, UNHANDLED, Handling, Status
+
+UNCLEARED: Final[frozenset[Status]] = frozenset(STATUSES) - {"cleared"}
+WORK: Final[frozenset[Status]] = frozenset({"open", "acknowledged"})
+"""What is to be worked on now, and shown beside whatever else is asked for."""
+
+COLUMNS: Final = (
+    *(HandlingRow.__table__.columns[name].label(f"handling_{name}") for name in Handling.__slots__),
+    func.now().label("now"),
+)
+"""Selected with an episode that is outer-joined with its handling; `handling_of` reads them."""
+
+
+class Owner(Struct, frozen=True):
+    """Whose signals are asked for (None: nobody's), and which are assigned to them; the others are of their accounts."""
+
+    user: str | None
+    assigned: tuple[str, ...]
+
+
+def person(asked: str, me: str) -> str | None:
+    """Who is meant by a filter: `me` is who asks, `none` is nobody."""
+    return None if asked == "none" else me if asked == "me" else asked
+
+
+def handling_of(row: Any) -> Handling:
+    """The handling in a row that has `COLUMNS`."""
+    if row.handling_version is None:
+        return UNHANDLED
+    return Handling(**{name: getattr(row, f"handling_{name}") for name in Handling.__slots__})
+
+
+def among(values: Collection[str]) -> ColumnElement[Any]:
+    """`column == among(values)`: one of these, as one parameter, so that the statement is the same for any number."""
+    return any_(cast(literal(list(values), ARRAY(SqlText)), ARRAY(SqlText)))
+
+
+# --- of episodes ---------------------------------------------------------------------------------------------------
+
+
+def of_status(statuses: frozenset[Status]) -> list[ColumnElement[bool]]:
+    """Conditions on an episode, outer-joined with its handling: its status is one of these."""
+    if statuses >= {*STATUSES}:
+        return []
+    if statuses == {"cleared"}:
+        return [Episode.cleared_at.is_not(None)]
+    found: list[ColumnElement[bool]] = []
+    if "cleared" not in statuses:
+        # Said apart, so that the indexes of what is not cleared serve.
+        found.append(Episode.cleared_at.is_(None))
+    if statuses != UNCLEARED:
+        found.append(shown(func.now()) == among(statuses))
+    if statuses.isdisjoint({"open", "cleared"}):
+        # Who is in any other has a handling: those may be few.
+        found.append(HandlingRow.version.is_not(None))
+    return found
+
+
+def of_assignee(user: str | None) -> ColumnElement[bool]:
+    """Condition on an episode, outer-joined with its handling: it is assigned to this user, to nobody with None."""
+    return HandlingRow.assignee.is_(None) if user is None else HandlingRow.assignee == user
+
+
+def of_owner(owner: Owner) -> ColumnElement[bool]:
+    """Condition on an episode, outer-joined with its handling: it is theirs, or of their account and nobody else's."""
+    theirs = and_(_csm(Episode.csm.expression, owner), HandlingRow.assignee.is_(None))
+    return or_(Episode.episode_id == among(owner.assigned), theirs)
+
+
+def _csm(column: ColumnElement[Any], owner: Owner) -> ColumnElement[bool]:
+    return column.is_(None) if owner.user is None else column == owner.user[:KEY_CHARACTERS]
+
+
+async def owner(connection: AsyncConnection, user: str | None) -> Owner:
+    """Whose signals are asked for."""
+    if user is None:
+        return Owner(None, ())
+    found = await connection.execute(select(HandlingRow.episode_id).where(HandlingRow.assignee == user))
+    return Owner(user, tuple(found.scalars()))
+
+
+# --- of places in the queue ----------------------------------------------------------------------------------------
+
+
+def _handled(entry: type[QueueEntry], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists(
+        select(literal(1))
+        .select_from(HandlingRow)
+        .join(Episode, Episode.episode_id == HandlingRow.episode_id)
+        .where(HandlingRow.episode_id == entry.episode_id, *conditions)
+        .correlate(entry)
+    )
+
+
+def queued_of_status(entry: type[QueueEntry], statuses: frozenset[Status]) -> list[ColumnElement[bool]]:
+    """Conditions on a place in the queue: the status of its signal, which is not cleared, is one of these."""
+    if statuses >= UNCLEARED:
+        return []
+    now = shown(func.now())
+    # Few have a handling; what has none is open.
+    if "open" in statuses:
+        return [~_handled(entry, now == among(UNCLEARED - statuses))]
+    return [_handled(entry, now == among(statuses))]
+
+
+def _assigned(entry: type[QueueEntry], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    of_entry = select(literal(1)).where(HandlingRow.episode_id == entry.episode_id, condition)
+    return exists(of_entry.correlate(entry))
+
+
+def queued_of_assignee(entry: type[QueueEntry], user: str | None) -> ColumnElement[bool]:
+    """Condition on a place in the queue: its signal is assigned to this user, to nobody with None."""
+    if user is None:
+        return ~_assigned(entry, HandlingRow.assignee.is_not(None))
+    return _assigned(entry, HandlingRow.assignee == user)
+
+
+def queued_of_owner(entry: type[QueueEntry], owner: Owner) -> ColumnElement[bool]:
+    """Condition on a place in the queue: its signal is theirs, or of their account and nobody else's."""
+    theirs = and_(_csm(entry.csm.expression, owner), ~_assigned(entry, HandlingRow.assignee.is_not(None)))
+    return or_(entry.episode_id == among(owner.assigned), theirs)
+
+
+# --- what the queue leaves out -------------------------------------------------------------------------------------
+
+
+async def left_out(
+    connection: AsyncConnection, account_ids: Sequence[str], statuses: frozenset[Status]
+) -> dict[str, dict[Status, int]]:
+    """Of each of these accounts: how many signals that are not cleared have none of these statuses, by status."""
+    found: dict[str, dict[Status, int]] = {
+        account_id: {status: 0 for status in ("open", "acknowledged", "snoozed", "closed") if status not in statuses}
+        for account_id in account_ids
+    }
+    status = shown(func.now())
+    statement = (
+        select(Episode.account_id, status, func.count())
+        .outerjoin(HandlingRow, HandlingRow.episode_id == Episode.episode_id)
+        .where(Episode.account_id == among(account_ids), Episode.cleared_at.is_(None), Episode.scope != "portfolio")
+        .group_by(Episode.account_id, status)
+    )
+    for account_id, name, count in await connection.execute(statement):
+        if name in found[account_id]:
+            found[account_id][name] = count
+    return found
+
+
+async def time_now(connection: AsyncConnection) -> dt.datetime:
+    """The time of the transaction, which every status in it is of."""
+    now: dt.datetime = (await connection.execute(select(func.now()))).scalar_one()
+    return now
