@@ -17,9 +17,9 @@ from services.api.queries import AccountRecord, Found, SignalRecord
 _encode = msgspec.json.Encoder().encode
 
 
-def answer(body: object) -> Response:
+def answer(body: object, *, status: int = 200) -> Response:
     """`body` as JSON: times as RFC 3339 in UTC, decimals as strings."""
-    return Response(_encode(body), media_type="application/json")
+    return Response(_encode(body), status, media_type="application/json")
 
 
 # --- shapes --------------------------------------------------------------------------------------------------------
@@ -178,6 +178,13 @@ class AccountDetail(AccountItem):
     coverage: float
     first_event_at: dt.datetime | None
     open_signals: list[Signal]
+
+
+class Erasing(BaseModel):
+    """An erasure that was sent, as the event `event_id`."""
+
+    account_id: str
+    event_id: str
 
 
 class TimelineItem(BaseModel):

@@ -23,17 +23,20 @@ from services.api.dead_letters import DeadLetters
 from services.api.endpoints import (
     accounts,
     acts,
+    audit,
     brief,
     catalogue,
     coverage,
     dead_letters,
     live,
+    people,
     portfolio,
     queue,
     signals,
     status,
     stream,
     views,
+    webhooks,
 )
 from services.api.live import Tail as LiveTail
 from services.api.openapi import describe
@@ -76,11 +79,13 @@ def make_app(
         redirect_slashes=False,
     )
     app.state.engine = engine
+    app.state.settings = config
     app.state.readiness = readiness
     app.state.stopping = stopping or asyncio.Event()
     app.state.tail = Tail(engine, app.state.stopping)
     app.state.live = LiveTail(config, app.state.stopping)
     app.state.dead_letters = DeadLetters(config, engine, prepare)
+    app.state.webhook_allow_private = config.webhook_allow_private
     app.state.keys = Keys(lambda secret: keys.lookup(engine, secret))
     for resource in (
         status,
@@ -89,6 +94,8 @@ def make_app(
         brief,
         signals,
         acts,
+        people,
+        audit,
         stream,
         queue,
         views,
@@ -96,6 +103,7 @@ def make_app(
         catalogue,
         dead_letters,
         live,
+        webhooks,
     ):
         app.include_router(resource.router)
     app.add_exception_handler(Problem, _problem)

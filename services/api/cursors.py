@@ -83,6 +83,18 @@ class ByOffset(Place, frozen=True):
     before: dict[Annotated[int, Meta(ge=0, le=1_000_000)], Annotated[int, Meta(ge=0, le=2**63 - 1)]]
 
 
+class ByDelivery(Place, frozen=True):
+    """In the log of a webhook, newest first."""
+
+    delivery_id: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class ByEntry(Place, frozen=True):
+    """In the audit trail, newest first."""
+
+    entry: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 def encode(place: Place) -> str:
     """The cursor of a place."""
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()

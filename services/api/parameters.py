@@ -232,6 +232,16 @@ class LiveFilter(Parameters):
     reveal: Annotated[bool, Field(False, description="show the values too: needs scope admin, and is audited")]
 
 
+class AuditFilter(Page):
+    """Which entries of the audit trail, newest first."""
+
+    actor: Annotated[Text | None, Field(None, description="who did it: a user id, key:NAME, or cli")]
+    action: Annotated[Text | None, Field(None, description="what was done, such as webhook.created")]
+    subject: Annotated[Text | None, Field(None, description="id of what it was done to")]
+    since: Annotated[Instant | None, Field(None, description="done at or after")]
+    until: Annotated[Instant | None, Field(None, description="done before")]
+
+
 class CatalogueFilter(Parameters):
     """Which signals of the catalogue."""
 

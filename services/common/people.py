@@ -76,16 +76,19 @@ async def put_user(
     scopes: Iterable[str],
     name: str | None = None,
     email: str | None = None,
+    disabled: bool = False,
     by: str,
 ) -> Person:
-    """Make a user, or make one as said and enabled. Raises PersonRefused for an id or scopes that cannot be."""
+    """Make a user, or make one as said. Raises PersonRefused for an id or scopes that cannot be."""
     wanted = sorted(set(scopes))
     if not wanted or not set(wanted) <= set(USER_SCOPES):
         raise PersonRefused("scopes", f"one or more of {', '.join(USER_SCOPES)}")
-    row = {"name": name, "email": email, "scopes": wanted, "disabled_at": None}
-    statement = insert(User).values(user_id=_id("user", user_id), **row)
-    await connection.execute(statement.on_conflict_do_update(index_elements=[User.user_id], set_=row))
-    await audit.record(connection, by, "user.put", user_id, {"name": name, "scopes": wanted})
+    row: dict[str, Any] = {"name": name, "email": email, "scopes": wanted}
+    since = func.now() if disabled else None
+    statement = insert(User).values(user_id=_id("user_id", user_id), disabled_at=since, **row)
+    kept = {"disabled_at": func.coalesce(User.disabled_at, func.now()) if disabled else None}
+    await connection.execute(statement.on_conflict_do_update(index_elements=[User.user_id], set_=row | kept))
+    await audit.record(connection, by, "user.put", user_id, {"name": name, "scopes": wanted, "disabled": disabled})
     made = await user(connection, user_id)
     assert made is not None
     return made
@@ -134,7 +137,7 @@ async def put_pool(
     if missing:
         raise PersonRefused("members", f"no user {', '.join(missing)}; `ebbtide users add` makes one")
     row = {"policy": policy, "members": wanted}
-    statement = insert(Pool).values(pool_id=_id("pool", pool_id), **row)
+    statement = insert(Pool).values(pool_id=_id("pool_id", pool_id), **row)
     await connection.execute(statement.on_conflict_do_update(index_elements=[Pool.pool_id], set_=row))
     await audit.record(connection, by, "pool.put", pool_id, row)
     found_pool = await pool(connection, pool_id)

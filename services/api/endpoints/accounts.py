@@ -7,12 +7,13 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import Response
 
-from services.api import answers, queries, queue_answers, queue_queries
+from services.api import answers, erasure, queries, queue_answers, queue_queries
 from services.api.answers import answer, page
 from services.api.auth import require
-from services.api.database import Connection
+from services.api.database import Connection, writing
 from services.api.parameters import (
     DAYS_MOST,
     AccountFilter,
@@ -22,10 +23,13 @@ from services.api.parameters import (
     UsageRange,
 )
 from services.api.paths import SEGMENT
+from services.common import audit
+from services.common.keys import Key
 from services.common.problems import FieldError, Problem, bad_parameter, not_found
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depends(require("read"))])
 
+Administrator = Annotated[Key, Depends(require("admin"))]
 AccountId = Annotated[str, Path(description="account id, percent-encoded: a slash in it is %2F")]
 SHOWN_DAYS = 92
 
@@ -107,6 +111,27 @@ async def get_usage(request: Request, account_id: AccountId, wanted: Annotated[U
         rows = await queries.usage(connection, account_id, first, last)
     items = answers.usage_items(rows, first, last)
     return answer({"account_id": account_id, "items": items, "next_cursor": None})
+
+
+@router.delete(
+    f"/{{account_id:{SEGMENT}}}",
+    status_code=202,
+    responses={202: {"model": answers.Erasing, "description": "The erasure is sent, and done within seconds"}},
+)
+async def erase_account(request: Request, account_id: AccountId, key: Administrator) -> Response:
+    """Erase everything that is held of an account: history, state, signals, what people did. It cannot be undone.
+
+    `account.erased` is sent like any event; engine, recorder and attribution delete what they hold when they read it.
+    """
+    engine: AsyncEngine = request.app.state.engine
+    async with writing(engine) as connection:
+        if not await erasure.is_known(connection, account_id):
+            raise unknown(account_id)
+        event_id, value = erasure.erased(account_id, dt.datetime.now(dt.UTC))
+        # Kept before it is sent: what was erased must not be without a trace of who asked.
+        await audit.record(connection, key.actor, "account.erased", account_id, {"event_id": event_id})
+    await erasure.send(request.app.state.settings, account_id, value)
+    return answer({"account_id": account_id, "event_id": event_id}, status=202)
 
 
 def _days(wanted: UsageRange, today: dt.date) -> tuple[dt.date, dt.date]:

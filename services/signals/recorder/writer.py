@@ -55,7 +55,15 @@ FORGET_ACCOUNTS = (
     "DELETE FROM account_health WHERE account_id = ANY($1)",
     "DELETE FROM usage_days WHERE account_id = ANY($1)",
     *facts.FORGET_SCORES,
+    # After the episodes: whoever is acting on one of them holds it locked, and what they do is seen then.
     feed.FORGET_ACCOUNTS,
+    *(
+        f"""
+        DELETE FROM {table} h USING unnest($1::text[]) AS gone(account_id)
+        WHERE h.account_id = gone.account_id AND NOT EXISTS (SELECT FROM episodes e WHERE e.episode_id = h.episode_id)
+        """
+        for table in ("acts", "handlings")
+    ),
     """
     DELETE FROM recorder_refused
     WHERE key IN (SELECT convert_to(account_id, 'UTF8') FROM unnest($1::text[]) AS x(account_id))
@@ -63,10 +71,12 @@ FORGET_ACCOUNTS = (
 )
 
 FORGET_EPISODES = (
-    feed.FORGET_EPISODES,
     "DELETE FROM queue_entries WHERE episode_id = ANY($1)",
     "DELETE FROM transitions WHERE episode_id = ANY($1)",
     "DELETE FROM episodes WHERE episode_id = ANY($1)",
+    feed.FORGET_EPISODES,
+    "DELETE FROM acts WHERE episode_id = ANY($1)",
+    "DELETE FROM handlings WHERE episode_id = ANY($1)",
 )
 
 CONTRADICTIONS = """
