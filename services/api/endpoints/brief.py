@@ -40,18 +40,23 @@ async def get_brief(request: Request, account_id: AccountId, parameters: Annotat
         account = await queries.account(connection, account_id)
         if account is None:
             raise unknown(account_id)
-        rows = await queries.newest_events(connection, account_id, brief.TYPES, EVENTS_MOST + 1)
-        known = await _known(connection, account)
-    events = [Event(row.time, row.type, _decode(row.data)) for row in rows[:EVENTS_MOST][::-1]]
-    # History and health are recorded apart: what came a moment ago may be in one of them only.
-    now = max([account.health.as_of, *(event.time for event in events[-1:])])
-    found = brief.brief(known, events, now, complete=len(rows) <= EVENTS_MOST)
+        found = await brief_of(connection, account)
     if wants_markdown(request.headers.get("accept", "")):
         response = Response(brief_text.markdown(found), media_type=f"{MARKDOWN}; charset=utf-8")
     else:
         response = answer(found)
     response.headers["vary"] = "Accept"
     return response
+
+
+async def brief_of(connection: AsyncConnection, account: AccountRecord) -> dict[str, Any]:
+    """The brief of an account, from its newest events."""
+    rows = await queries.newest_events(connection, account.account_id, brief.TYPES, EVENTS_MOST + 1)
+    known = await _known(connection, account)
+    events = [Event(row.time, row.type, _decode(row.data)) for row in rows[:EVENTS_MOST][::-1]]
+    # History and health are recorded apart: what came a moment ago may be in one of them only.
+    now = max([account.health.as_of, *(event.time for event in events[-1:])])
+    return brief.brief(known, events, now, complete=len(rows) <= EVENTS_MOST)
 
 
 def wants_markdown(accept: str) -> bool:

@@ -22,7 +22,7 @@ def number(value: float | int | Decimal) -> str:
         value = int(value)
     if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
-    size = abs(value)
+    size = abs(float(value))
     places = 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 0.1 else 3
     shown = f"{value:,.{places}f}"
     return (shown.rstrip("0").rstrip(".") if "." in shown else shown).replace("-", "−")

@@ -1,0 +1,170 @@
+"""What the account page reads beyond what the api's answers do: parts of past scores, and history with acts in it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Text, and_, cast, literal, or_, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.db.people import Act
+from schemas.db.tables import Episode, HealthParts, TimelineEntry, UsageDay
+from services.api import cursors
+from services.api.console.account import NEAR_D, PartsThen
+from services.api.console.charts import Held, Moment
+
+Show = Literal["all", "tickets", "invoices", "surveys", "touches", "acts"]
+SHOWS: Final[dict[Show, str | None]] = {
+    "all": None,
+    "tickets": "ticket.",
+    "invoices": "invoice.",
+    "surveys": "survey.",
+    "touches": "touchpoint.",
+    "acts": None,
+}
+"""What of the history is shown, and how the types of its events begin."""
+PAGE: Final = 25
+MOMENTS_MOST: Final = 400
+
+_decode: Final = msgspec.json.decode
+
+
+class Entry(Struct, frozen=True):
+    """One entry of the history: an event as it was sent, or an act (`act` and `episode_id` are given then)."""
+
+    time: dt.datetime
+    what: str
+    data: dict[str, Any]
+    by: str
+    key: str
+    act: bool = False
+    episode_id: str = ""
+    signal: str = ""
+
+
+class _Place(cursors.Place, frozen=True):
+    """The last entry of a page: its instant, whether it is an act, and its key."""
+
+    time: cursors.Instant
+    act: bool
+    key: cursors.Id
+
+
+async def parts_of(connection: AsyncConnection, account_id: str, around: dt.date) -> list[PartsThen]:
+    """What the account's scores were made of on the days around one."""
+    near = dt.timedelta(days=NEAR_D)
+    statement = select(HealthParts.day, HealthParts.parts).where(
+        HealthParts.account_id == account_id, HealthParts.day.between(around - near, around + near)
+    )
+    rows = (await connection.execute(statement)).all()
+    return [PartsThen(row.day, [None if tenths < 0 else tenths / 10 for tenths in row.parts]) for row in rows]
+
+
+async def history(
+    connection: AsyncConnection, account_id: str, show: Show, cursor: str | None
+) -> tuple[list[Entry], str | None]:
+    """One page of the history, newest first, acts before events of the same instant; and the cursor of the next."""
+    after = None if cursor is None else cursors.decode(cursor, _Place, f"history.{show}")
+    found: list[Entry] = []
+    if show != "acts":
+        found += await _events(connection, account_id, SHOWS[show], after)
+    if show in ("all", "acts"):
+        found += await _acts(connection, account_id, after)
+    found.sort(key=lambda entry: (entry.time, entry.act, entry.key), reverse=True)
+    page, rest = found[:PAGE], found[PAGE:]
+    onward = None
+    if rest:
+        last = page[-1]
+        onward = cursors.encode(_Place(f"history.{show}", last.time, last.act, last.key))
+    return page, onward
+
+
+async def _events(
+    connection: AsyncConnection, account_id: str, prefix: str | None, after: _Place | None
+) -> list[Entry]:
+    columns = (TimelineEntry.time, TimelineEntry.entry, TimelineEntry.type, TimelineEntry.source)
+    statement = select(*columns, cast(TimelineEntry.data, Text).label("data")).where(
+        TimelineEntry.account_id == account_id
+    )
+    if prefix is not None:
+        statement = statement.where(TimelineEntry.type.startswith(prefix, autoescape=True))
+    if after is not None and after.act:
+        statement = statement.where(TimelineEntry.time <= after.time)
+    elif after is not None:
+        place = tuple_(literal(after.time), literal(_digest(after.key)))
+        statement = statement.where(tuple_(TimelineEntry.time, TimelineEntry.entry) < place)
+    statement = statement.order_by(TimelineEntry.time.desc(), TimelineEntry.entry.desc()).limit(PAGE + 1)
+    return [
+        Entry(row.time, row.type, _decode(row.data), row.source, row.entry.hex())
+        for row in await connection.execute(statement)
+    ]
+
+
+async def _acts(connection: AsyncConnection, account_id: str, after: _Place | None) -> list[Entry]:
+    # Collated as the episode's id is, "C": in the order in which the keys are sorted here.
+    key = Act.episode_id + literal(":v") + cast(Act.version, Text)
+    statement = (
+        select(Act.episode_id, Act.act, Act.actor, Act.at, Act.data, key.label("key"), Episode.signal)
+        .join(Episode, Episode.episode_id == Act.episode_id)
+        .where(Act.account_id == account_id)
+    )
+    if after is not None:
+        before = Act.at < after.time
+        same = and_(Act.at == after.time, key < after.key)
+        statement = statement.where(or_(before, same) if after.act else before)
+    statement = statement.order_by(Act.at.desc(), key.desc()).limit(PAGE + 1)
+    return [
+        Entry(row.at, row.act, row.data, row.actor, row.key, act=True, episode_id=row.episode_id, signal=row.signal)
+        for row in await connection.execute(statement)
+    ]
+
+
+def _digest(key: str) -> bytes:
+    try:
+        return bytes.fromhex(key)
+    except ValueError:
+        return b""
+
+
+async def moments(connection: AsyncConnection, account_id: str, type_: str, since: dt.datetime) -> list[Moment]:
+    """The newest events of one type since an instant, with what they are called."""
+    statement = (
+        select(TimelineEntry.time, cast(TimelineEntry.data, Text).label("data"))
+        .where(TimelineEntry.account_id == account_id, TimelineEntry.type == type_, TimelineEntry.time >= since)
+        .order_by(TimelineEntry.time.desc())
+        .limit(MOMENTS_MOST)
+    )
+    found = []
+    for row in await connection.execute(statement):
+        data = _decode(row.data)
+        name = " ".join(str(data[key]) for key in ("ticket_id", "kind", "priority", "topic") if data.get(key))
+        found.append(Moment(row.time, name or type_))
+    return found
+
+
+async def held(connection: AsyncConnection, topic: str, today: dt.date) -> list[Held]:
+    """Since when sources of a topic are silent: what is missing since then is not known to be nothing."""
+    statement = text(
+        "SELECT min((state->>'last')::bigint) AS last FROM source_feeds"
+        " WHERE topic = :topic AND (state->>'stale')::boolean"
+    )
+    last = (await connection.execute(statement, {"topic": topic})).scalar_one_or_none()
+    if last is None:
+        return []
+    first = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=last)).date() + dt.timedelta(days=1)
+    return [Held(first, today)] if first <= today else []
+
+
+async def usage(
+    connection: AsyncConnection, account_id: str, first: dt.date, last: dt.date
+) -> tuple[dict[dt.date, int], dict[dt.date, int]]:
+    """Uses, and core uses, by day; days without any are left out."""
+    statement = select(UsageDay.day, UsageDay.usage, UsageDay.core).where(
+        UsageDay.account_id == account_id, UsageDay.day.between(first, last)
+    )
+    rows: Sequence[Any] = (await connection.execute(statement)).all()
+    return {row.day: row.usage for row in rows}, {row.day: row.core for row in rows}
