@@ -41,6 +41,7 @@ from services.api.endpoints import (
 from services.api.live import Tail as LiveTail
 from services.api.openapi import describe
 from services.api.paths import canonical
+from services.api.pipeline import Pipeline
 from services.api.stream import Tail
 from services.common import keys, metrics, problems
 from services.common.dead_letter_replay import Prepare, as_they_were
@@ -83,6 +84,7 @@ def make_app(
     app.state.readiness = readiness
     app.state.stopping = stopping or asyncio.Event()
     app.state.tail = Tail(engine, app.state.stopping)
+    app.state.pipeline = Pipeline(config, engine)
     app.state.live = LiveTail(config, app.state.stopping)
     app.state.dead_letters = DeadLetters(config, engine, prepare)
     app.state.webhook_allow_private = config.webhook_allow_private

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.dead_letters import Reason
 from services.api.dead_letters import Chosen, Groups, Replayed
 from services.api.masking import masked, revealed
-from services.api.parameters import Instant, Text
+from services.api.parameters import AnyText, Instant, Text
 from services.common.dead_letter_pages import Standing
 
 
@@ -78,8 +78,8 @@ class ReplayRequest(BaseModel):
     id: Text | None = None
     reason: Reason | None = None
     topic: Text | None = None
-    source: Text | None = None
-    field: Text | None = None
+    source: AnyText | None = None
+    field: AnyText | None = None
     key: Text | None = None
     since: Instant | None = None
     until: Instant | None = None

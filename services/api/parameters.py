@@ -61,6 +61,7 @@ Words = Annotated[
     Field(min_length=1, max_length=2000, json_schema_extra={"pattern": r"\S"}),
 ]
 """What a person writes: not only blanks, which are taken off its ends."""
+AnyText = Annotated[str, BeforeValidator(_plain), Field(max_length=1024)]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*\z", max_length=128)]
 
 
@@ -215,8 +216,8 @@ class DeadLetterFilter(Page):
 
     reason: Annotated[Reason | None, Field(None)]
     topic: Annotated[Text | None, Field(None, description="where it came from: usage, ingest/segment, …")]
-    source: Annotated[Text | None, Field(None, description="who sent it")]
-    field: Annotated[Text | None, Field(None, description="the member at fault, such as data.amount")]
+    source: Annotated[AnyText | None, Field(None, description="who sent it; empty: that is not known")]
+    field: Annotated[AnyText | None, Field(None, description="the member at fault; empty: the record as a whole")]
     key: Annotated[Text | None, Field(None, description="the record's key: its account id, where it had one")]
     since: Annotated[Instant | None, Field(None, description="written at or after")]
     until: Annotated[Instant | None, Field(None, description="written before")]

@@ -14,7 +14,7 @@ from services.api.auth import require
 from services.api.cursors import ByOffset
 from services.api.database import writing
 from services.api.dead_letter_answers import ReplayRequest
-from services.api.dead_letters import SAMPLE, Chosen, DeadLetters
+from services.api.dead_letters import SAMPLE, Chosen, DeadLetters, Replayed
 from services.api.parameters import DeadLetterFilter, Parameters
 from services.common import audit
 from services.common.dead_letter_pages import Wanted
@@ -35,16 +35,7 @@ async def list_dead_letters(
     """Dead letters, newest first, their values masked. `reveal` shows them to `admin` and is audited."""
     if wanted.reveal and not key.allows("admin"):
         raise forbidden("admin")
-    held: DeadLetters = request.app.state.dead_letters
-    found = await held.page(_filter(wanted), wanted.limit, _place(wanted.cursor))
-    if wanted.reveal and found.letters:
-        named = [str(one.letter.identity) for one in found.letters]
-        async with writing(request.app.state.engine) as connection:
-            await audit.record(connection, key.actor, "dead_letter.revealed", named[0], {"ids": named})
-    items = [
-        shapes.dead_letter(one, found.sent.get(one.letter.identity), reveal=wanted.reveal) for one in found.letters
-    ]
-    return answer(page(items, _cursor(found.before)))
+    return answer(page(*await shown(request, wanted, key.actor)))
 
 
 @router.get("/groups", responses={200: {"model": shapes.DeadLetterGroups}}, dependencies=[Depends(require("read"))])
@@ -62,15 +53,34 @@ async def replay_dead_letters(
     key: Annotated[Key, Depends(require("operate"))],
 ) -> Response:
     """Send dead letters to their source again, each once, at most 1,000 a call; or preview that."""
-    held: DeadLetters = request.app.state.dead_letters
-    chosen = await choose(held, asked)
-    replayed = None
-    if not asked.preview and chosen.letters:
-        async with writing(request.app.state.engine) as connection:
-            await audit.record(connection, key.actor, "dead_letter.replayed", *told(asked, chosen))
-        replayed = await held.replay([one.letter for one in reversed(chosen.letters)], again=asked.again)
+    chosen, replayed = await replay(request, asked, key.actor)
     found = shapes.replay(chosen, replayed, SAMPLE, _cursor(chosen.before))
     return answer(found | {"preview": asked.preview})
+
+
+async def shown(request: Request, wanted: DeadLetterFilter, actor: str) -> tuple[list[dict[str, Any]], str | None]:
+    """The items of a page and the cursor of the next. What is revealed is kept in the audit trail."""
+    held: DeadLetters = request.app.state.dead_letters
+    found = await held.page(_filter(wanted), wanted.limit, _place(wanted.cursor))
+    if wanted.reveal and found.letters:
+        named = [str(one.letter.identity) for one in found.letters]
+        async with writing(request.app.state.engine) as connection:
+            await audit.record(connection, actor, "dead_letter.revealed", named[0], {"ids": named})
+    items = [
+        shapes.dead_letter(one, found.sent.get(one.letter.identity), reveal=wanted.reveal) for one in found.letters
+    ]
+    return items, _cursor(found.before)
+
+
+async def replay(request: Request, asked: ReplayRequest, actor: str) -> tuple[Chosen, Replayed | None]:
+    """Do what is asked, or only choose where it is a preview or there is nothing to send. Kept in the audit trail."""
+    held: DeadLetters = request.app.state.dead_letters
+    chosen = await choose(held, asked)
+    if asked.preview or not chosen.letters:
+        return chosen, None
+    async with writing(request.app.state.engine) as connection:
+        await audit.record(connection, actor, "dead_letter.replayed", *told(asked, chosen))
+    return chosen, await held.replay([one.letter for one in reversed(chosen.letters)], again=asked.again)
 
 
 async def choose(held: DeadLetters, asked: ReplayRequest) -> Chosen:
