@@ -42,6 +42,7 @@ from services.api.live import Tail as LiveTail
 from services.api.openapi import describe
 from services.api.paths import canonical
 from services.api.pipeline import Pipeline
+from services.api.signal_records import SignalRecords
 from services.api.stream import Tail
 from services.common import keys, metrics, problems
 from services.common.dead_letter_replay import Prepare, as_they_were
@@ -85,6 +86,7 @@ def make_app(
     app.state.stopping = stopping or asyncio.Event()
     app.state.tail = Tail(engine, app.state.stopping)
     app.state.pipeline = Pipeline(config, engine)
+    app.state.signal_records = SignalRecords(engine)
     app.state.live = LiveTail(config, app.state.stopping)
     app.state.dead_letters = DeadLetters(config, engine, prepare)
     app.state.webhook_allow_private = config.webhook_allow_private

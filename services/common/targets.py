@@ -24,6 +24,12 @@ _CARRIERS: Final = (
     (ipaddress.IPv6Network("64:ff9b::/96"), 0),
     (ipaddress.IPv6Network("2002::/16"), 80),
 )
+# Not everywhere counted as reserved by the interpreter: IETF assignments (one cloud's metadata are there), local NAT64,
+# 6to4 relays, site-local, segment routing, documentation.
+_RESERVED_TOO: Final = tuple(
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "fec0::/10", "5f00::/16", "3fff::/20")
+)
 _TEREDO: Final = ipaddress.IPv6Network("2001::/32")
 
 
@@ -61,6 +67,11 @@ def check_url(text: str, *, allow_private: bool) -> URL:
     return url
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL that was checked. The rest may be a secret: Slack's is."""
+    return str(URL(url).origin())
+
+
 def refused_because(address: Address) -> str | None:
     """Why webhooks may not go to this address, in words; None where they may."""
     if address.is_multicast:
@@ -69,7 +80,7 @@ def refused_because(address: Address) -> str | None:
         return "a loopback address"
     if address.is_link_local:
         return "a link-local address"
-    if address.is_unspecified or not address.is_global:
+    if address.is_unspecified or not address.is_global or any(address in network for network in _RESERVED_TOO):
         return "a private or reserved address"
     carried = _carried(address)
     return None if carried is None else refused_because(carried)

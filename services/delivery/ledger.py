@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.webhooks import DISABLED_TYPE, KEPT_DAYS, Filter
+from services.common.targets import origin
 from services.delivery.filters import Facets
 from services.delivery.schedule import Outcome, Verdict
 
@@ -305,7 +306,7 @@ class Ledger:
         since = verdict.failing_since or outcome.at
         told = {
             "webhook_id": webhook_id,
-            "url": row["url"],
+            "url": origin(row["url"]),
             "description": row["description"],
             "because": verdict.disable,
             "failing_since": since.isoformat(),
