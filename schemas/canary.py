@@ -1,7 +1,7 @@
-"""The synthetic account of the canary, and how it hears that its signal was recorded.
+"""The synthetic accounts of the canary, and how it hears that one of its signals was recorded.
 
-The engine judges it like any other. The recorder keeps nothing of it: it says on `CHANNEL` (LISTEN/NOTIFY of Postgres,
-so with the commit) what each transition was. So nobody meets the account in a list, a count, a stream or an alert.
+The engine judges them like any other. The recorder keeps nothing of them: it says on `CHANNEL` (LISTEN/NOTIFY of Postgres,
+so with the commit) what each transition was. So nobody meets them in a list, a count, a stream or an alert.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from msgspec import Struct
 
 from schemas.envelope import Instant
 
-CANARY_ACCOUNT: Final = "_canary"
+CANARY_PREFIX: Final = "_canary-"
+"""What the ids of these accounts begin with. No customer's may."""
 CHANNEL: Final = "ebbtide_canary"
 
 
 class Heard(Struct, frozen=True):
-    """One transition of the canary's account that was recorded, as JSON on `CHANNEL`. `time` is event time."""
+    """One transition of one of these accounts that was recorded, as JSON on `CHANNEL`. `time` is event time."""
 
+    account: str
     signal: str
     type: str
     time: Instant

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     canary_ingest_url: str | None = Field(
         None, pattern=r"^https?://", description="where the canary finds ingest; unset: EBBTIDE_INGEST_HOST and _PORT"
     )
-    canary_interval_s: float = Field(60.0, ge=1, description="seconds between two events of the canary")
+    canary_interval_s: float = Field(60.0, ge=10, le=3600, description="seconds between two events of the canary")
 
     # Console.
     console_user_header: str | None = Field(
