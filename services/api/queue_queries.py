@@ -29,6 +29,8 @@ from services.api.parameters import HIDDEN, RenewalWindow
 from services.common.problems import FieldError, bad_parameter
 
 FIRST_IN_PAGES: Final = ("rank", "account_id", "episode_id")
+ENTRIES_READ: Final = 4
+"""How many open signals are read at once for each account that is wanted: few accounts have more."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ async def places(
         place = cursors.decode(window.cursor, cursors.ByRank, order)
         after = tuple(getattr(place, key) for key in keys)
     # Of what is read some is passed over, because its account stands higher already: little, as a rule.
-    at_once = window.limit * 2 + 1 if wanted.by_account else window.limit + 1
+    at_once = window.limit * ENTRIES_READ + 1 if wanted.by_account else window.limit + 1
     found: list[Place] = []
     while len(found) <= window.limit:
         rows = (await connection.execute(_part(wanted, window, keys, after, at_once))).all()

@@ -9,7 +9,20 @@ from fastapi import APIRouter, FastAPI, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.responses import RedirectResponse, Response
 
-from services.api.console import assets, errors, search_page, session, sign_in, timing
+from services.api.console import (
+    account_page,
+    acts_page,
+    assets,
+    catalogue_page,
+    errors,
+    pipeline_page,
+    queue_page,
+    session,
+    sign_in,
+    signal_page,
+    timing,
+)
+from services.api.console.directory import DirectoryReader
 from services.api.console.freshness import FreshnessReader
 from services.common.settings import Settings
 
@@ -26,7 +39,12 @@ ROUTERS: Final = (
     first,
     assets.router,
     sign_in.router,
-    search_page.router,
+    queue_page.router,
+    signal_page.router,
+    acts_page.router,
+    account_page.router,
+    pipeline_page.router,
+    catalogue_page.router,
 )
 
 
@@ -36,8 +54,10 @@ class Console:
     def __init__(self, config: Settings) -> None:
         networks = [ipaddress.ip_network(part, strict=False) for part in config.console_trusted_proxies.split()]
         self.proxies = session.Proxies(config.console_user_header, networks)
+        self.sessions = session.Sessions()
         self.failures = sign_in.Failures()
         self.freshness = FreshnessReader()
+        self.directory = DirectoryReader()
 
 
 def install(app: FastAPI, engine: AsyncEngine, config: Settings) -> None:

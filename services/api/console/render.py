@@ -8,6 +8,7 @@ Templates are Jinja2 with autoescape and strict undefined names. Every template 
     path, query where we are; `here` is both
     token       for the forms of this page: `{{ form.proof() }}` of `macros/form.html` puts it in
     static      `static("console.css")`: the URL of a static file
+    unique      `unique()`: another text each time, such as the name of a request
 
 Filters: `ago` and `at` (an instant as `<time>`, relative or exact), `day`, `days_until`, `number`, `compact`, `percent`,
 `signed`, `money`, `money_short`, `span`, `short_span` (seconds), `segment` (text as one path segment), `row_id` (an
@@ -20,6 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import hashlib
+import secrets
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -150,7 +152,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"static": static, "link": link}
+    made.globals |= {"static": static, "link": link, "unique": lambda: secrets.token_hex(8)}
     made.filters |= {
         "ago": _ago,
         "at": _at,

@@ -10,7 +10,9 @@ import datetime as dt
 import hashlib
 import ipaddress
 import secrets
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -36,6 +38,8 @@ FORM_COOKIE: Final = "ebbtide_form"
 ZONE_COOKIE: Final = "ebbtide_zone"
 SIGN_IN: Final = "/sign-in"
 LONGEST_COOKIE: Final = 256
+TRUSTED_S: Final = 5.0
+REMEMBERED_AT_MOST: Final = 10_000
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -110,7 +114,8 @@ async def viewer_of(request: Request) -> Viewer:
         cookie = request.cookies.get(COOKIE, "")
         if not cookie or len(cookie) > LONGEST_COOKIE:
             raise SignInNeeded
-        return await _session(engine, cookie)
+        sessions: Sessions = request.app.state.console.sessions
+        return await sessions.of(engine, cookie)
     except UNREACHABLE as error:
         raise unavailable("the database does not answer, so nobody can be signed in; try again") from error
 
@@ -123,6 +128,31 @@ async def _person(engine: AsyncEngine, user_id: str, secret: str) -> Viewer:
         detail = f"the proxy names {user_id!r}, who is no user here or is disabled; an operator adds users"
         raise Problem(403, "unknown-user", "You are not known here", detail)
     return Viewer(user_id, row.name or user_id, user_id, frozenset(row.scopes), secret)
+
+
+class Sessions:
+    """Looks a session up at most once per `TRUSTED_S`: one whose key was revoked ends within that time."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[Viewer, float]] = OrderedDict()
+
+    async def of(self, engine: AsyncEngine, cookie: str) -> Viewer:
+        """Whose session it is. Raises SignInNeeded."""
+        digest = _hash(cookie)
+        known = self._known.get(digest)
+        if known is not None and self._clock() < known[1]:
+            return known[0]
+        self.forget(digest)
+        viewer = await _session(engine, cookie)
+        self._known[digest] = (viewer, self._clock() + TRUSTED_S)
+        while len(self._known) > REMEMBERED_AT_MOST:
+            self._known.popitem(last=False)
+        return viewer
+
+    def forget(self, session: bytes) -> None:
+        """It has ended."""
+        self._known.pop(session, None)
 
 
 async def _session(engine: AsyncEngine, cookie: str) -> Viewer:

@@ -121,6 +121,7 @@ async def post_sign_out(request: Request, viewer: Reader) -> Response:
     await forms.posted(request, viewer.form_secret)
     if viewer.session is not None:
         await session.end(request.app.state.engine, viewer.session)
+        request.app.state.console.sessions.forget(viewer.session)
     # Pages that Back would show are forgotten too.
     response = RedirectResponse(SIGN_IN, 303, {"clear-site-data": '"cache"'})
     session.clear_cookie(request, response)

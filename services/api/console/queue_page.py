@@ -1,0 +1,317 @@
+"""The queue: what is open, in the order in which to work on it; mine first."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncGenerator
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request
+from msgspec import Struct
+from pydantic import Field, model_validator
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from schemas.db.people import Handling as HandlingRow
+from schemas.db.tables import Account, Episode, QueueEntry
+from schemas.lifecycle import Status
+from services.api import acts, handled, queue_queries, sse
+from services.api.console import rows
+from services.api.console.act_forms import OUTCOME_NAMES, SNOOZES
+from services.api.console.directory import Directory, DirectoryReader
+from services.api.console.history import told
+from services.api.console.render import clock_of, link, render, row_id, segment
+from services.api.console.rows import Row
+from services.api.console.session import Viewer, reader
+from services.api.database import Connection
+from services.api.endpoints.catalogue import entries
+from services.api.feed_queries import Entry
+from services.api.parameters import Kind, Parameters, RenewalWindow, Severity, Text, Tier, Word
+from services.api.paths import SEGMENT
+from services.api.queue_queries import Wanted
+from services.api.sse import Event
+from services.api.stream import Gap, Item, Mark, Tail
+from services.api.stream import Wanted as Watched
+from services.common.problems import FieldError, bad_parameter, not_found
+
+router = APIRouter(include_in_schema=False)
+
+LIMIT: Final = 50
+COUNTED_MOST: Final = 1000
+MINE, OTHERS = "m.", "o."
+"""Begin the cursors of the two parts of a queue that has mine first."""
+STATUSES: Final[dict[str, frozenset[Status]]] = {
+    "open": frozenset({"open"}),
+    "acknowledged": frozenset({"acknowledged"}),
+    "snoozed": frozenset({"snoozed"}),
+    "closed": frozenset({"closed"}),
+    "all": handled.UNCLEARED,
+}
+
+Reader = Annotated[Viewer, Depends(reader)]
+EpisodeId = Annotated[str, Path()]
+
+
+class QueueQuery(Parameters):
+    """Filters of the queue as they stand in its URL. What is empty does not matter, as a form sends it."""
+
+    whose: Annotated[Text | None, Field(None)]
+    severity: Annotated[Severity | None, Field(None)]
+    kind: Annotated[Kind | None, Field(None)]
+    family: Annotated[Word | None, Field(None)]
+    signal: Annotated[Word | None, Field(None)]
+    tier: Annotated[Tier | None, Field(None)]
+    renewal: Annotated[Literal["past", "30", "60", "90", "180"] | None, Field(None)]
+    status: Annotated[Literal["open", "acknowledged", "snoozed", "closed", "all"] | None, Field(None)]
+    cursor: Annotated[str | None, Field(None)]
+    did: Annotated[Text | None, Field(None)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value != ""} if isinstance(given, dict) else given
+
+    def filters(self) -> dict[str, str]:
+        """What is asked for, apart from the place in the list."""
+        return {name: str(value) for name, value in self if value is not None and name not in ("cursor", "did")}
+
+
+class Section(Struct, frozen=True):
+    """Rows under one heading, None where there is only one list."""
+
+    heading: str | None
+    rows: list[Row]
+
+
+class Nothing(Struct, frozen=True):
+    """Why the queue is empty. `open` counts what is open in all, up to `COUNTED_MOST`."""
+
+    open: int
+    snoozed: int
+    wakes_at: dt.datetime | None
+
+
+@router.get("/queue")
+async def get_queue(request: Request, asked: Annotated[QueueQuery, Query()], viewer: Reader) -> Response:
+    """The queue's page."""
+    people: DirectoryReader = request.app.state.console.directory
+    async with Connection(request) as connection:
+        sections, cursor = await _sections(connection, asked, viewer, clock_of(request).now.date())
+        directory = await people.read(connection)
+        empty = None if any(section.rows for section in sections) else await _nothing(connection)
+        done = None if asked.did is None else await _done(connection, asked.did, directory, request)
+    shown = [row for section in sections for row in section.rows]
+    filters = asked.filters()
+    return render(
+        request,
+        "queue.html",
+        sections=sections,
+        count=len(shown),
+        empty=empty,
+        asked=asked,
+        filters=filters,
+        families=sorted({entry["family"] for entry in entries()}),
+        directory=directory,
+        snoozes=SNOOZES,
+        outcomes=OUTCOME_NAMES,
+        tomorrow=(clock_of(request).now + dt.timedelta(days=1)).date(),
+        done=done,
+        first=link("/queue", **filters) if asked.cursor else None,
+        next=None if cursor is None else link("/queue", **filters, cursor=cursor),
+        stream=link("/queue/stream", **{name: filters.get(name) for name in ("kind", "severity", "signal", "tier")}),
+        back=link("/queue", **filters, cursor=asked.cursor),
+    )
+
+
+@router.get(f"/queue/rows/{{episode_id:{SEGMENT}}}")
+async def get_row(request: Request, episode_id: EpisodeId, viewer: Reader, back: str = "/queue") -> Response:
+    """One row as it is now, for a list that stays where it is."""
+    return await row_answer(request, episode_id, back=back)
+
+
+@router.get("/queue/stream")
+async def get_stream(request: Request, asked: Annotated[QueueQuery, Query()], viewer: Reader) -> Response:
+    """Which signals have changed, as server-sent events: what to read again, not what it says now."""
+    tail: Tail = request.app.state.tail
+    wanted = Watched(kind=asked.kind, severity=asked.severity, signal=asked.signal, tier=asked.tier)
+    last = request.headers.get("last-event-id", "")
+    watcher = await tail.subscribe(wanted, int(last) if last.isascii() and last.isdigit() and len(last) < 19 else None)
+    return sse.EventStream(_events(watcher.items()), watcher.ended)
+
+
+async def _events(items: AsyncGenerator[Item]) -> AsyncGenerator[Event]:
+    try:
+        async for item in items:
+            match item:
+                case Entry():
+                    yield Event(msgspec.json.encode(_change(item)).decode(), "signal", str(item.id))
+                case Gap() | Mark():
+                    yield Event(None, id=str(item.position))
+    finally:
+        await items.aclose()
+
+
+def _change(entry: Entry) -> dict[str, Any]:
+    """What a list has to know of a change: which row it is, and whether the row shows it already."""
+    data: dict[str, Any] = msgspec.json.decode(entry.body)["data"]
+    return {
+        "row": row_id(entry.episode_id),
+        "path": f"/queue/rows/{segment(entry.episode_id)}",
+        "type": entry.type.removeprefix("signal."),
+        "family": entry.signal.partition(".")[0],
+        "version": data["version"] if "act" in data else None,
+    }
+
+
+# --- one row -------------------------------------------------------------------------------------------------------
+
+
+async def row_answer(request: Request, episode_id: str, *, back: str, did: int | None = None) -> Response:
+    """A row after an act, or as it is now. `did` is the version of the act that was just done, which may be undone.
+
+    What is out of the queue now becomes a line that says so, and the account's next signal comes up.
+    """
+    console = request.app.state.console
+    async with Connection(request) as connection:
+        row = await rows.read_one(connection, episode_id)
+        if row is None:
+            raise not_found(f"no signal {episode_id!r} in the queue")
+        directory = await console.directory.read(connection)
+        history = [] if did is None else await acts.history(connection, episode_id)
+        gone = row.status not in handled.WORK
+        after = await rows.highest(connection, row.account_id) if gone and did is not None else None
+        following = None if after is None else await rows.read_one(connection, after)
+    last = next((act for act in history if act.version == did), None)
+    clock = clock_of(request)
+    return render(
+        request,
+        "parts/row_answer.html",
+        row=row,
+        gone=gone,
+        following=following,
+        did=last,
+        did_what=None if last is None else told(last, directory, clock),
+        directory=directory,
+        outcomes=OUTCOME_NAMES,
+        back=back,
+    )
+
+
+# --- which rows ----------------------------------------------------------------------------------------------------
+
+
+async def _sections(
+    connection: AsyncConnection, asked: QueueQuery, viewer: Viewer, today: dt.date
+) -> tuple[list[Section], str | None]:
+    """The rows of one page under their headings, and the cursor of the next page."""
+    statuses = handled.WORK if asked.status is None else STATUSES[asked.status]
+    wanted = Wanted(
+        signals=() if asked.signal is None else (asked.signal,),
+        kind=asked.kind,
+        severity=asked.severity,
+        family=asked.family,
+        statuses=statuses,
+    )
+    if asked.whose not in (None, "first"):
+        if asked.whose != "all":
+            wanted = await _of_owner(connection, wanted, asked.whose or "", viewer)
+        window = _window(asked, asked.cursor, LIMIT, today)
+        places, cursor = await queue_queries.places(connection, wanted, window, f"console {asked.whose}")
+        return [Section(None, await rows.read(connection, places, statuses))], cursor
+    if viewer.user_id is None:
+        places, cursor = await queue_queries.places(
+            connection, wanted, _window(asked, asked.cursor, LIMIT, today), "console all"
+        )
+        return [Section(None, await rows.read(connection, places, statuses))], cursor
+    return await _mine_first(connection, asked, wanted, viewer, today)
+
+
+async def _mine_first(
+    connection: AsyncConnection, asked: QueueQuery, wanted: Wanted, viewer: Viewer, today: dt.date
+) -> tuple[list[Section], str | None]:
+    """My rows in their order, then the others' in theirs."""
+    mine = await _of_owner(connection, wanted, "me", viewer)
+    cursor = asked.cursor or MINE
+    found: list[queue_queries.Place] = []
+    onward: str | None = None
+    if cursor.startswith(MINE):
+        window = _window(asked, cursor.removeprefix(MINE) or None, LIMIT, today)
+        found, onward = await queue_queries.places(connection, mine, window, "console me")
+        if onward is not None:
+            return [Section("Yours", await rows.read(connection, found, wanted.statuses))], MINE + onward
+    elif not cursor.startswith(OTHERS):
+        raise bad_parameter(FieldError("cursor", "not a place in this list; leave it out to start at the first page"))
+    left = LIMIT - len(found)
+    others: list[queue_queries.Place] = []
+    if left > 0:
+        after = cursor.removeprefix(OTHERS) if cursor.startswith(OTHERS) else None
+        others, onward = await queue_queries.places(
+            connection, wanted, _window(asked, after, left, today), "console all"
+        )
+    # In one go: a page costs the same however it is divided.
+    read = await rows.read(connection, [*found, *others], wanted.statuses)
+    yours = {place.episode_id for place in found}
+    accounts = {place.account_id for place in found}
+    me = viewer.user_id
+    rest = [
+        row
+        for row in read
+        if row.episode_id not in yours and row.account_id not in accounts and (row.handling.assignee or row.csm) != me
+    ]
+    headed = cursor == MINE
+    return [
+        Section("Yours" if headed else None, [row for row in read if row.episode_id in yours]),
+        Section("Everybody’s" if headed else None, rest),
+    ], None if onward is None else OTHERS + onward
+
+
+async def _of_owner(connection: AsyncConnection, wanted: Wanted, whose: str, viewer: Viewer) -> Wanted:
+    owner = await handled.owner(connection, handled.person(whose, viewer.user_id or ""))
+    return msgspec.structs.replace(wanted, owner=owner)
+
+
+def _window(asked: QueueQuery, cursor: str | None, limit: int, today: dt.date) -> RenewalWindow:
+    first: dt.date | None = None
+    last: dt.date | None = None
+    if asked.renewal == "past":
+        last = today - dt.timedelta(days=1)
+    elif asked.renewal is not None:
+        first, last = today, today + dt.timedelta(days=int(asked.renewal))
+    return RenewalWindow(limit=limit, cursor=cursor, tier=asked.tier, csm=None, renewal_from=first, renewal_to=last)
+
+
+async def _nothing(connection: AsyncConnection) -> Nothing:
+    some = select(QueueEntry.episode_id).limit(COUNTED_MOST).subquery()
+    sleeping = (
+        select(func.count(), func.min(HandlingRow.snoozed_until))
+        .join(QueueEntry, QueueEntry.episode_id == HandlingRow.episode_id)
+        .where(HandlingRow.snoozed_until > func.now())
+    )
+    count, wakes_at = (await connection.execute(sleeping)).one()
+    found = (await connection.execute(select(func.count()).select_from(some))).scalar_one()
+    return Nothing(found, count, wakes_at)
+
+
+async def _done(connection: AsyncConnection, did: str, directory: Directory, request: Request) -> dict[str, Any] | None:
+    """The act that a page without scripts comes back from, with what undoes it."""
+    episode_id, _, version = did.rpartition(":")
+    history = await acts.history(connection, episode_id)
+    act = next((act for act in history if str(act.version) == version), None)
+    if act is None:
+        return None
+    name = (
+        select(Account.name)
+        .join(Episode, Episode.account_id == Account.account_id)
+        .where(Episode.episode_id == episode_id)
+    )
+    account = (await connection.execute(name)).scalar_one_or_none()
+    latest = history[-1].version
+    return {
+        "episode_id": episode_id,
+        "what": told(act, directory, clock_of(request)),
+        "account": account or "a signal",
+        "version": latest,
+        "undoes": act.version if act.version == latest and act.act != "undo" else None,
+    }
