@@ -263,8 +263,11 @@ def named(group: str | None, source: str) -> str:
     return f"SELECT e.account_id, {GROUPS[group] if group else 'NULL::text'} AS grp FROM {source} e"
 
 
-def _accounts(asked: Asked, group: str | None) -> str:
-    """The relation `a`. By product an account is there once for each of its products, with what that one brings."""
+def compared(asked: Asked, group: str | None) -> str:
+    """The relation `a`: accounts at the end (`z`) beside their start, with their risk and score.
+
+    By product an account is there once for each of its products, with what that one brings.
+    """
     now, then = "e.mrr", "s.mrr"
     if group == "product":
         # A product that an account has not is 0, not unknown.
@@ -466,7 +469,7 @@ async def _look(connection: AsyncConnection, asked: Asked, group: str | None, *,
     )
     statement = f"""
     WITH z AS MATERIALIZED ({stood(asked, group)}), j AS ({named(group, "z")}),
-    a AS ({_accounts(asked, group)}), cells AS MATERIALIZED ({CELLS})
+    a AS ({compared(asked, group)}), cells AS MATERIALIZED ({CELLS})
     SELECT json_build_object({members})::text
     """
     found = await connection.execute(text(statement), values(asked))

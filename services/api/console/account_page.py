@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Annotated, Any, Final, get_args
 
@@ -15,15 +14,17 @@ from starlette.responses import RedirectResponse, Response
 
 from services.api import coverage, queries, queue_answers, queue_queries
 from services.api.console import account, account_queries, session
+from services.api.console import history as acts_told
 from services.api.console.account_queries import Show
-from services.api.console.charts import SignalFacts, health_line, usage_chart, waterfall
+from services.api.console.charts import Level, SignalFacts, health_line, usage_chart, waterfall
 from services.api.console.charts.health import ScoredDay
 from services.api.console.charts.signal import usage_of
 from services.api.console.charts.usage import SHOWN_DAYS, Usage
 from services.api.console.charts.words import day
+from services.api.console.panels import Panel, panel
 from services.api.console.render import clock_of, is_fragment, link, render, segment
 from services.api.console.session import Viewer
-from services.api.console.told import act_told, told
+from services.api.console.told import told
 from services.api.database import Connection
 from services.api.endpoints.accounts import unknown
 from services.api.endpoints.brief import brief_of
@@ -31,7 +32,6 @@ from services.api.endpoints.catalogue import entries
 from services.api.parameters import AccountFilter, Parameters
 from services.api.paths import SEGMENT
 from services.api.queries import AccountRecord, SignalRecord
-from services.common.problems import Problem
 
 router = APIRouter(include_in_schema=False)
 
@@ -51,24 +51,6 @@ class AccountView(Parameters):
     usage: str | None = None
     show: Show = "all"
     cursor: str | None = None
-
-
-class Panel[T](Struct):
-    """What one panel shows, or why it cannot: the others are there then."""
-
-    found: T | None = None
-    failed: str | None = None
-
-
-async def panel[T](request: Request, read: Callable[[AsyncConnection], Awaitable[T]]) -> Panel[T]:
-    """Read for one panel in a transaction of its own. What the database cannot answer fails only this panel."""
-    try:
-        async with Connection(request) as connection:
-            return Panel(await read(connection))
-    except Problem as problem:
-        if problem.status < 500:
-            raise
-        return Panel(failed=problem.detail)
 
 
 # --- the list ------------------------------------------------------------------------------------------------------
@@ -183,7 +165,7 @@ async def _health(connection: AsyncConnection, found: AccountRecord, record: dic
     history.append(ScoredDay(today, found.health.score))
     fell = account.fall(record, then)
     steps = (
-        waterfall("fall", (day(fell.then.day, today), fell.then.total), fell.steps, ("now", fell.score))
+        waterfall("fall", Level(day(fell.then.day, today), fell.then.total), fell.steps, Level("now", fell.score))
         if fell
         else None
     )
@@ -270,6 +252,7 @@ class _Line(Struct):
 
     at: dt.datetime
     said: str
+    note: str | None
     by: str
     act: bool
     episode_id: str
@@ -290,17 +273,19 @@ async def _history(request: Request, found: AccountRecord, wanted: AccountView) 
     clock = clock_of(request)
 
     async def read(connection: AsyncConnection) -> _History:
+        names = await request.app.state.console.directory.read(connection)
         rows, cursor = await account_queries.history(connection, found.account_id, wanted.show, wanted.cursor)
         return _History(
             lines=[
                 _Line(
                     at=row.time,
-                    said=act_told(row.what, row.data, clock) if row.act else told(row.what, row.data),
-                    by=row.by,
-                    act=row.act,
+                    said=told(row.what, row.data) if row.act is None else acts_told.told(row.act, names, clock),
+                    note=None if row.act is None else row.act.data.get("comment"),
+                    by=row.by if row.act is None else names.name(row.by),
+                    act=row.act is not None,
                     episode_id=row.episode_id,
                     signal=row.signal,
-                    family="act" if row.act else row.what.partition(".")[0],
+                    family=row.what.partition(".")[0] if row.act is None else "act",
                 )
                 for row in rows
             ],

@@ -11,11 +11,12 @@ from msgspec import Struct
 from sqlalchemy import Text, and_, cast, literal, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.db.people import Act
+from schemas.db.people import Act as ActRow
 from schemas.db.tables import Episode, HealthParts, TimelineEntry, UsageDay
 from services.api import cursors
 from services.api.console.account import NEAR_D, PartsThen
-from services.api.console.charts import Held, Moment
+from services.api.console.charts import Held
+from services.api.lifecycle import Act
 
 Show = Literal["all", "tickets", "invoices", "surveys", "touches", "acts"]
 SHOWS: Final[dict[Show, str | None]] = {
@@ -28,20 +29,19 @@ SHOWS: Final[dict[Show, str | None]] = {
 }
 """What of the history is shown, and how the types of its events begin."""
 PAGE: Final = 25
-MOMENTS_MOST: Final = 400
 
 _decode: Final = msgspec.json.decode
 
 
 class Entry(Struct, frozen=True):
-    """One entry of the history: an event as it was sent, or an act (`act` and `episode_id` are given then)."""
+    """One entry of the history: an event as it was sent, or an act (`act` and its episode are given then)."""
 
     time: dt.datetime
     what: str
     data: dict[str, Any]
     by: str
     key: str
-    act: bool = False
+    act: Act | None = None
     episode_id: str = ""
     signal: str = ""
 
@@ -74,12 +74,12 @@ async def history(
         found += await _events(connection, account_id, SHOWS[show], after)
     if show in ("all", "acts"):
         found += await _acts(connection, account_id, after)
-    found.sort(key=lambda entry: (entry.time, entry.act, entry.key), reverse=True)
+    found.sort(key=lambda entry: (entry.time, entry.act is not None, entry.key), reverse=True)
     page, rest = found[:PAGE], found[PAGE:]
     onward = None
     if rest:
         last = page[-1]
-        onward = cursors.encode(_Place(f"history.{show}", last.time, last.act, last.key))
+        onward = cursors.encode(_Place(f"history.{show}", last.time, last.act is not None, last.key))
     return page, onward
 
 
@@ -106,19 +106,38 @@ async def _events(
 
 async def _acts(connection: AsyncConnection, account_id: str, after: _Place | None) -> list[Entry]:
     # Collated as the episode's id is, "C": in the order in which the keys are sorted here.
-    key = Act.episode_id + literal(":v") + cast(Act.version, Text)
+    key = ActRow.episode_id + literal(":v") + cast(ActRow.version, Text)
+    columns = (ActRow.episode_id, ActRow.version, ActRow.act, ActRow.actor, ActRow.at, ActRow.severity, ActRow.ordinal)
     statement = (
-        select(Act.episode_id, Act.act, Act.actor, Act.at, Act.data, key.label("key"), Episode.signal)
-        .join(Episode, Episode.episode_id == Act.episode_id)
-        .where(Act.account_id == account_id)
+        select(*columns, ActRow.data, ActRow.undoes, key.label("key"), Episode.signal)
+        .join(Episode, Episode.episode_id == ActRow.episode_id)
+        .where(ActRow.account_id == account_id)
     )
     if after is not None:
-        before = Act.at < after.time
-        same = and_(Act.at == after.time, key < after.key)
+        before = ActRow.at < after.time
+        same = and_(ActRow.at == after.time, key < after.key)
         statement = statement.where(or_(before, same) if after.act else before)
-    statement = statement.order_by(Act.at.desc(), key.desc()).limit(PAGE + 1)
+    statement = statement.order_by(ActRow.at.desc(), key.desc()).limit(PAGE + 1)
     return [
-        Entry(row.at, row.act, row.data, row.actor, row.key, act=True, episode_id=row.episode_id, signal=row.signal)
+        Entry(
+            row.at,
+            row.act,
+            {},
+            row.actor,
+            row.key,
+            act=Act(
+                version=row.version,
+                act=row.act,
+                actor=row.actor,
+                at=row.at,
+                severity=row.severity,
+                ordinal=row.ordinal,
+                data=row.data,
+                undoes=row.undoes,
+            ),
+            episode_id=row.episode_id,
+            signal=row.signal,
+        )
         for row in await connection.execute(statement)
     ]
 
@@ -128,22 +147,6 @@ def _digest(key: str) -> bytes:
         return bytes.fromhex(key)
     except ValueError:
         return b""
-
-
-async def moments(connection: AsyncConnection, account_id: str, type_: str, since: dt.datetime) -> list[Moment]:
-    """The newest events of one type since an instant, with what they are called."""
-    statement = (
-        select(TimelineEntry.time, cast(TimelineEntry.data, Text).label("data"))
-        .where(TimelineEntry.account_id == account_id, TimelineEntry.type == type_, TimelineEntry.time >= since)
-        .order_by(TimelineEntry.time.desc())
-        .limit(MOMENTS_MOST)
-    )
-    found = []
-    for row in await connection.execute(statement):
-        data = _decode(row.data)
-        name = " ".join(str(data[key]) for key in ("ticket_id", "kind", "priority", "topic") if data.get(key))
-        found.append(Moment(row.time, name or type_))
-    return found
 
 
 async def held(connection: AsyncConnection, topic: str, today: dt.date) -> list[Held]:

@@ -1,4 +1,4 @@
-"""Events and acts of an account's history as sentences. Pure; texts from outside stand in them as they are."""
+"""Events of an account's history as sentences. Pure; texts from outside stand in them as they are."""
 
 from __future__ import annotations
 
@@ -50,30 +50,6 @@ def told(type_: str, data: Mapping[str, Any]) -> str:
     if named is None:
         return f"{type_}: {_members(data)}" if data else type_
     return f"{named}{_by(data)}" + (f": {_text(data['goal'])}" if data.get("goal") else "")
-
-
-def act_told(act: str, data: Mapping[str, Any], zone: shown.Clock) -> str:
-    """One act in a sentence, without who did it."""
-    match act:
-        case "acknowledge":
-            said = "acknowledged"
-        case "snooze":
-            until = _instant(data.get("until"))
-            said = "snoozed" + (f" to {shown.exact(until, zone)}" if until else "")
-            said += f": {_text(data['reason'])}" if data.get("reason") else ""
-        case "assign":
-            to = data.get("to") or data.get("assignee")
-            said = f"assigned to {_text(to)}" if to else "taken from everybody"
-            said += f" by pool {_text(data['pool'])}" if data.get("pool") else ""
-        case "close":
-            said = f"closed: {_text(str(data.get('outcome', '')).replace('_', ' '))}"
-            said += f", {_text(str(data['churn_reason']).replace('_', ' '))}" if data.get("churn_reason") else ""
-        case "undo":
-            said = "took an act back"
-        case _:
-            said = "commented" if act == "comment" else act
-    comment = data.get("comment") or data.get("text")
-    return said + (f" “{_text(comment)}”" if comment else "")
 
 
 def _ticket(what: str, data: Mapping[str, Any]) -> str:
@@ -177,14 +153,6 @@ def _day(value: object) -> str:
         return shown.day(dt.date.fromisoformat(str(value)))
     except ValueError:
         return _text(value)
-
-
-def _instant(value: object) -> dt.datetime | None:
-    try:
-        found = dt.datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return None if found is None or found.tzinfo is None else found
 
 
 def _money(amount: object, currency: object) -> str:

@@ -34,12 +34,13 @@ async def get_portfolio(request: Request, wanted: Annotated[PortfolioFilter, Que
         raise bad_parameter(FieldError(error.field, error.detail)) from None
     asked = Asked(period=period, group_by=wanted.group_by, where=wanted.where())
     async with Connection(request) as connection:
-        return answer(await _portfolio(connection, asked, wanted, wanted.as_of or now))
+        return answer(await read(connection, asked, wanted, wanted.as_of or now))
 
 
-async def _portfolio(
+async def read(
     connection: AsyncConnection, asked: Asked, wanted: PortfolioFilter, as_of: dt.datetime
 ) -> dict[str, Any]:
+    """A `Portfolio`."""
     config = settings()
     targets = answers.retention_targets(config.retention_targets)
     found = await queries.sections(connection, asked)
@@ -76,7 +77,7 @@ async def _portfolio(
         "load": answers.carried(found.carried, wanted.accounts_per_csm or config.accounts_per_csm),
         "signals": None if triggered is None else answers.signals(triggered),
         "sheet": await _sheet(connection, asked, sheet_of, counted) if sheet_of else None,
-        "reports": await _reports(connection, asked, found) if "reports" in wanted.include else None,
+        "reports": await read_reports(connection, asked, found) if "reports" in wanted.include else None,
     }
 
 
@@ -93,7 +94,8 @@ async def _sheet(
     )
 
 
-async def _reports(connection: AsyncConnection, asked: Asked, found: queries.Sections) -> dict[str, Any]:
+async def read_reports(connection: AsyncConnection, asked: Asked, found: queries.Sections) -> dict[str, Any]:
+    """A `ReportsAnswer`. `found` is what one look at the accounts gave."""
     return {
         "expanding": answers.expanding(found.opening),
         "industries": answers.segments(await reports.industries(connection, asked)),

@@ -8,15 +8,17 @@ values, marks that arrow keys read aloud (`static/charts.js`). The values stand 
 `signal_chart` picks the form for a signal; the others are called by name.
 """
 
-from services.api.console.charts.bars import parts_bar, waterfall
+from services.api.console.charts.bars import Level, Step, parts_bar, waterfall
 from services.api.console.charts.health import health_line
 from services.api.console.charts.signal import Held, Moment, SignalFacts, signal_chart
 from services.api.console.charts.usage import usage_chart
 
 __all__ = [
     "Held",
+    "Level",
     "Moment",
     "SignalFacts",
+    "Step",
     "health_line",
     "parts_bar",
     "signal_chart",

@@ -29,10 +29,29 @@ ROW_TALL = 24.0
 
 
 class Step(Struct, frozen=True):
-    """One step of a waterfall."""
+    """One step of a waterfall; `said` is its change in words where it is no plain number."""
 
     name: str
     change: float
+    said: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The change as it is read."""
+        return self.said or signed(self.change)
+
+
+class Level(Struct, frozen=True):
+    """Where a waterfall begins or ends."""
+
+    name: str
+    value: float
+    said: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The value as it is read."""
+        return self.said or number(self.value)
 
 
 def parts_bar(points: float | None, possible: float, most: float) -> Markup:
@@ -52,35 +71,41 @@ def parts_bar(points: float | None, possible: float, most: float) -> Markup:
 
 
 def waterfall(
-    key: str, begin: tuple[str, float], steps: Sequence[Step], end: tuple[str, float], *, caption: str | None = None
+    key: str,
+    begin: Level,
+    steps: Sequence[Step],
+    end: Level,
+    *,
+    about: str = "Health",
+    unit: str = "Points",
+    whole: bool = False,
+    caption: str | None = None,
 ) -> Markup:
-    """From one score to another by steps that sum to the difference, each a bar where it begins and ends."""
-    title = f"Health from {begin[0]} to {end[0]}"
-    said = (
-        f"{begin[0]} {number(begin[1])}; "
-        + "".join(f"{step.name} {signed(step.change)}; " for step in steps)
-        + f"{end[0]} {number(end[1])}."
-    )
+    """From one value to another by steps that sum to the difference, each a bar where it begins and ends.
+
+    `whole`: the scale begins at 0 whatever the values; else near them, which the two whole bars show as broken.
+    """
+    title = f"{about} from {begin.name} to {end.name}"
     rows = [
-        (begin[0], number(begin[1])),
-        *((step.name, signed(step.change)) for step in steps),
-        (end[0], number(end[1])),
+        (begin.name, begin.words),
+        *((step.name, step.words) for step in steps),
+        (end.name, end.words),
     ]
-    drawings = [_waterfall(begin, steps, end, width) for width in (WIDE, NARROW)]
-    return figure(key, title, said, drawings, Table(("Step", "Points"), rows), caption=caption)
+    said = "; ".join(f"{name} {value}" for name, value in rows) + "."
+    drawings = [_waterfall(begin, steps, end, width, whole=whole) for width in (WIDE, NARROW)]
+    return figure(key, title, said, drawings, Table(("Step", unit), rows), caption=caption)
 
 
-def _waterfall(begin: tuple[str, float], steps: Sequence[Step], end: tuple[str, float], width: float) -> Drawing:
-    levels = [begin[1]]
+def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float, *, whole: bool) -> Drawing:
+    levels = [begin.value]
     for step in steps:
         levels.append(levels[-1] + step.change)
-    names = [begin[0], *(step.name for step in steps), end[0]]
+    names = [begin.name, *(step.name for step in steps), end.name]
     label = min(max(width_of(name, bold=True) for name in names) + 10, width * 0.45)
-    figures = 44.0
-    low, high = min(*levels, end[1]), max(*levels, end[1])
-    # Small steps between high scores are seen: the scale begins near them, which the two whole bars show as broken.
-    floor = 0.0 if low < 25 or high - low > 40 else 5 * ((low - 0.6 * max(high - low, 8.0)) // 5)
-    scale = Scale(max(floor, 0.0), max(high, floor + 1), label, width - figures)
+    figures = max(width_of(said, bold=True) for said in (begin.words, end.words, *(step.words for step in steps))) + 8
+    low, high = min(*levels, end.value), max(*levels, end.value)
+    floor = 0.0 if whole or low < 25 or high - low > 40 else 5 * ((low - 0.6 * max(high - low, 8.0)) // 5)
+    scale = Scale(max(floor, 0.0), max(high, floor + 1), label, max(width - figures, label + 40))
     parts: list[Markup] = []
 
     def row(n: int, name: str, look: str, a: float, b: float, said: str) -> None:
@@ -94,13 +119,14 @@ def _waterfall(begin: tuple[str, float], steps: Sequence[Step], end: tuple[str, 
             cut = f"M{left + 9:.1f} {y - 2:.1f} l-4 {ROW_TALL - 3:.1f}"
             parts.append(tag("path", d=cut, class_="broken"))
 
-    row(0, begin[0], "whole", scale.low, begin[1], number(begin[1]))
+    def joint(n: int, value: float) -> None:
+        parts.append(line(scale(value), 4 + n * ROW_TALL - 7, scale(value), 4 + n * ROW_TALL, "joint"))
+
+    row(0, begin.name, "whole", scale.low, begin.value, begin.words)
     for n, step in enumerate(steps, 1):
         look = "up" if step.change > 0 else "down" if step.change < 0 else "same"
-        row(n, step.name, look, levels[n - 1], levels[n], signed(step.change))
-        edge = scale(levels[n - 1])
-        parts.append(line(edge, 4 + n * ROW_TALL - 7, edge, 4 + n * ROW_TALL, "joint"))
-    row(len(steps) + 1, end[0], "whole", scale.low, end[1], number(end[1]))
-    edge = scale(levels[-1])
-    parts.append(line(edge, 4 + (len(steps) + 1) * ROW_TALL - 7, edge, 4 + (len(steps) + 1) * ROW_TALL, "joint"))
+        row(n, step.name, look, levels[n - 1], levels[n], step.words)
+        joint(n, levels[n - 1])
+    row(len(steps) + 1, end.name, "whole", scale.low, end.value, end.words)
+    joint(len(steps) + 1, levels[-1])
     return Drawing(width, (len(steps) + 2) * ROW_TALL + 2, joined(parts))
