@@ -18,7 +18,7 @@ import msgspec
 import yaml
 from msgspec import Struct, UnsetType
 
-from schemas import dead_letters, health, signals
+from schemas import dead_letters, health, signals, webhooks
 from schemas.compatibility import CONTRACT_VERSION, Schema, breaks
 from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from schemas.topics.registry import Topic, topics
@@ -34,6 +34,8 @@ OUTPUTS: Final[dict[str, type[Struct]]] = {
     dead_letters.DEAD_LETTER_TOPIC: dead_letters.Headers,
 }
 """What the service writes, by the name of its schema. Of a dead letter it is the headers: the value is anything."""
+OVER_HTTP: Final[dict[str, type[Struct]]] = {"webhook-message": webhooks.Message}
+"""What is sent to others without Kafka, by the name of its schema."""
 _ALWAYS_WITH: Final = {"signal.escalated": ["previous_severity"], "signal.cleared": ["cleared_at", "cleared_because"]}
 _OTHERS_NEED: Final = (*INPUT_TOPICS, signals.RISK_TOPIC, signals.OPPORTUNITY_TOPIC, "health", "dead-letters")
 
@@ -49,6 +51,8 @@ def json_schemas() -> dict[str, Schema]:
             schema["$defs"]["Transition"]["properties"]["type"] = {"enum": [name]}
             schema["$defs"]["TransitionData"]["required"] += _ALWAYS_WITH.get(name, [])
         made[name] = schema
+    for name, struct in OVER_HTTP.items():
+        made[name] = _finished(name, msgspec.json.schema(struct))
     return made
 
 

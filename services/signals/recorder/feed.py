@@ -45,6 +45,13 @@ SELECT DISTINCT ON (episode_id) episode_id, body::text FROM transitions WHERE ep
 ORDER BY episode_id, ordinal DESC
 """
 
+# A receiver may have repeated what it was sent.
+FORGET_ANSWERS = """
+UPDATE webhook_attempts a SET excerpt = NULL
+FROM feed f JOIN webhook_deliveries d ON d.feed_id = f.id
+WHERE f.account_id = ANY($1) AND a.delivery_id = d.delivery_id AND a.excerpt IS NOT NULL
+"""
+
 FORGET_ACCOUNTS = """
 DELETE FROM feed f USING unnest($1::text[]) AS gone(account_id)
 WHERE f.account_id = gone.account_id AND NOT EXISTS (SELECT FROM episodes e WHERE e.episode_id = f.episode_id)

@@ -56,6 +56,7 @@ FORGET_ACCOUNTS = (
     "DELETE FROM usage_days WHERE account_id = ANY($1)",
     *facts.FORGET_SCORES,
     # After the episodes: whoever is acting on one of them holds it locked, and what they do is seen then.
+    feed.FORGET_ANSWERS,
     feed.FORGET_ACCOUNTS,
     *(
         f"""
