@@ -220,6 +220,13 @@ class Usage(BaseModel):
     next_cursor: None
 
 
+class CatalogueCase(BaseModel):
+    """One of the cases that a signal is held to: whether it fires in it, or stays silent."""
+
+    name: str
+    fires: bool
+
+
 class CatalogueEntry(BaseModel):
     """One signal of the catalogue."""
 
@@ -236,6 +243,7 @@ class CatalogueEntry(BaseModel):
     thresholds: dict[str, Any]
     reads: list[str]
     action: dict[str, Any]
+    cases: list[CatalogueCase] = []
 
 
 class CataloguePage(BaseModel):

@@ -60,9 +60,8 @@ def belief(facts: Facts) -> Belief:
             "except", f"All but {named}, which should have sent something by now: nothing is judged by its silence."
         )
     lag = max((position.lag_s or 0.0 for position in flow.positions), default=0.0)
-    return Belief(
-        "yes", f"The engine is {_span(lag)} behind, its clock runs, every source with a known rhythm was heard in time."
-    )
+    behind = f"is {_span(lag)} behind" if lag >= 1 else "is up to date"
+    return Belief("yes", f"The engine {behind}, its clock runs, every source with a known rhythm was heard in time.")
 
 
 def _span(seconds: float) -> str:

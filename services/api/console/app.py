@@ -15,6 +15,7 @@ from services.api.console import (
     assets,
     catalogue_page,
     errors,
+    portfolio_page,
     pipeline_page,
     queue_page,
     session,
@@ -43,6 +44,7 @@ ROUTERS: Final = (
     signal_page.router,
     acts_page.router,
     account_page.router,
+    portfolio_page.router,
     pipeline_page.router,
     catalogue_page.router,
 )

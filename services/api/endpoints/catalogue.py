@@ -31,11 +31,11 @@ def serve_these(described: list[dict[str, Any]]) -> None:
 
 def entries() -> list[dict[str, Any]]:
     """Descriptions of the signals in force."""
-    return _in_force or _built_in()
+    return _in_force or built_in()
 
 
 @cache
-def _built_in() -> list[dict[str, Any]]:
+def built_in() -> list[dict[str, Any]]:
     """The catalogue's own description, as it is generated into `schemas`."""
     found: list[dict[str, Any]] = msgspec.json.decode(DESCRIPTION.read_bytes())
     return found

@@ -27,6 +27,7 @@ DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
 
 def described(signals: Iterable[Signal] | None = None) -> list[dict[str, Any]]:
     """Each signal, of the built-in ones or of these, as other processes and people see it, by id."""
+    cases = {name: cases for name, (_, cases, _) in entries().items()}
     if signals is None:
         signals = (signal for signal, _, _ in entries().values())
     return [
@@ -49,6 +50,7 @@ def described(signals: Iterable[Signal] | None = None) -> list[dict[str, Any]]:
             "reads": [name for fact, name in FACT_NAMES.items() if fact & signal.reads],
             "thresholds": {tier: dict(values) for tier, values in signal.thresholds.items()},
             "action": msgspec.to_builtins(signal.action),
+            "cases": [{"name": case.name, "fires": bool(case.expect)} for case in cases.get(signal.id, ())],
         }
         for signal in sorted(signals, key=lambda signal: signal.id)
     ]
