@@ -94,6 +94,8 @@ class Alertmanager:
         self._look_s = look_s
         self._sent: dict[Key, Sent] = {}
         self._seen = 0
+        for result in ("ok", "failed"):  # the first failure is an increase, too
+            metrics.ALERTMANAGER_PUSHES.labels(result)
 
     async def work(self, connection: Any, stop: asyncio.Event) -> None:
         """Push until told to stop. A failure of the database is raised."""

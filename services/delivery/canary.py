@@ -101,6 +101,8 @@ class Canary:
         self._interval_s = config.canary_interval_s
         self._signal_within_s = signal_within_s
         self._heard: asyncio.Queue[tuple[Heard, float]] = asyncio.Queue()
+        for stage in ("accept", "signal"):  # the first failure is an increase, too
+            metrics.CANARY_FAILURES.labels(stage)
 
     async def work(self, connection: Any, stop: asyncio.Event) -> None:
         """Probe until told to stop. A failure of the database is raised."""
