@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import errno
 import ipaddress
 import socket
 import time
@@ -88,7 +89,7 @@ class Sender:
             except ValueError:
                 refusal = "no address"
             if refusal:
-                raise AddressRefused(f"{where[0]} is {refusal}, to which webhooks may not go")
+                raise AddressRefused(errno.EACCES, f"{where[0]} is {refusal}, to which webhooks may not go")
         return socket.socket(family, kind, protocol)
 
 
