@@ -50,6 +50,7 @@ from services.common.problems import FieldError, Problem, bad_parameter
 from services.common.settings import Settings
 
 EVENT_STREAM: Final = f"{sse.MEDIA_TYPE}; charset=utf-8".encode()
+LARGEST_BODY: Final = 1024 * 1024
 HEADERS: Final = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -150,13 +151,29 @@ class Outermost:
             await send(message)
 
         try:
-            await self._app(inner, receive, sending)
+            await self._app(inner, bounded(receive), sending)
         finally:
             # The template, not the path: an account id must never become a label.
             route = getattr(inner.get("route"), "path_format", None) or "none"
             metrics.API_REQUESTS.labels(route, str(status_code)).inc()
             if not streams:  # how long somebody listened says nothing of how fast we are
                 metrics.API_SECONDS.labels(route).observe(time.perf_counter() - began)
+
+
+def bounded(receive: Receive) -> Receive:
+    """The body of a request, as long as it is no longer than it may be."""
+    held = 0
+
+    async def receiving() -> Message:
+        nonlocal held
+        message = await receive()
+        held += len(message.get("body", b""))
+        if held > LARGEST_BODY:
+            # Raised where the body is read: before any key is looked at, so that nobody fills the memory.
+            raise HTTPException(413, f"the body is too large: {LARGEST_BODY // 1024} KiB are the most")
+        return message
+
+    return receiving
 
 
 def answer(request: Request, problem: Problem) -> Response:
@@ -183,8 +200,8 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
     place = entry["loc"][1:]
     if entry["type"] == "json_invalid":
         return FieldError("body", f"no JSON: {entry['ctx']['error']} at character {entry['loc'][1]}")
-    if entry["loc"][0] == "body" and place and place[0] in ACTS:
-        # Of bodies that differ by act, the framework names which one it tried.
+    if entry["loc"][0] == "body" and place and place[0] in ACTS and place != ("comment",):
+        # Of bodies that differ by act, the framework names which one it tried; a comment is a member, too.
         place = place[1:]
     field = ".".join(str(part) for part in place) or str(entry["loc"][0])
     if entry["type"] == "extra_forbidden":
@@ -195,7 +212,7 @@ def _field_error(entry: dict[str, Any]) -> FieldError:
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        possible = sorted({part.strip() for part in (error.headers or {}).get("allow", "GET").split(",")} - {""})
+        possible = sorted({part.strip() for part in (error.headers or {}).get("Allow", "GET").split(",")} - {""})
         headers = {"allow": ", ".join([*possible, "HEAD"] if "GET" in possible else possible)}
         detail = f"{request.method} is not possible here; possible: {headers['allow']}"
         return answer(request, Problem(405, "method-not-allowed", "The method is not allowed", detail, headers=headers))

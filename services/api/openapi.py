@@ -49,6 +49,8 @@ def _corrected(document: dict[str, Any]) -> dict[str, Any]:
             refusals = dict(REFUSALS) if path not in WITHOUT_KEY else {"400": REFUSALS["400"]}
             if "{" not in path:
                 refusals.pop("404", None)
+            if "requestBody" in operation:
+                refusals["413"] = "The body is too large"
             for code, declared in responses.items():
                 # What an endpoint declares beyond that is a problem, too.
                 if code >= "400" and "application/json" in declared.get("content", {}):

@@ -44,7 +44,11 @@ def _plain(value: Any) -> Any:
 
 
 def _written(value: Any) -> Any:
-    return _plain(value.strip() if isinstance(value, str) else value)
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        raise PydanticCustomError("text", "a text is needed, not blanks only")
+    return _plain(value.strip())
 
 
 Instant = Annotated[
@@ -58,7 +62,7 @@ Text = Annotated[str, BeforeValidator(_plain), Field(min_length=1, max_length=10
 Words = Annotated[
     str,
     BeforeValidator(_written),
-    Field(min_length=1, max_length=2000, json_schema_extra={"pattern": r"\S"}),
+    Field(max_length=2000, json_schema_extra={"pattern": r"\S"}),
 ]
 """What a person writes: not only blanks, which are taken off its ends."""
 AnyText = Annotated[str, BeforeValidator(_plain), Field(max_length=1024)]

@@ -47,7 +47,7 @@ class Events:
         await self._watcher.aclose()
 
 
-@router.get("", response_class=sse.EventStream)
+@router.get("", status_code=200, response_class=sse.EventStream)
 async def get_live(
     request: Request, wanted: Annotated[LiveFilter, Query()], key: Annotated[Key, Depends(require("read"))]
 ) -> Response:

@@ -22,7 +22,7 @@ RESYNC: Final = "/v1/signals?status=open"
 _encode: Final = msgspec.json.Encoder().encode
 
 
-@router.get("", response_class=sse.EventStream)
+@router.get("", status_code=200, response_class=sse.EventStream)
 async def get_stream(
     request: Request,
     wanted: Annotated[StreamFilter, Query()],
