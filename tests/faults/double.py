@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -136,6 +136,9 @@ class DoubleEngine:
     @staticmethod
     def _signal(key: bytes, count: int, ordered: bytes) -> tuple[str, bytes, bytes, int]:
         return RISK_TOPIC, key, b"%s:%d=%s" % (key, count, ordered.hex().encode()), count
+
+    def in_turn(self, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(items)
 
     def apply(
         self, topic: int, offset: int, key: bytes | None, value: bytes | None, event: Any, not_after: int

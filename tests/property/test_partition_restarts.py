@@ -66,8 +66,9 @@ def records(lines: list[bytes]) -> Iterator[Record]:
 class Shell:
     """The order of effects, with a process that dies between them."""
 
-    def __init__(self, log: list[Record], rng: random.Random, deaths: float) -> None:
-        self.log, self.rng, self.deaths = log, rng, deaths
+    def __init__(self, log: list[Record], rng: random.Random, deaths: float, cuts: float = 0.0) -> None:
+        """`cuts`: how often an effect is taken while records are being applied account by account."""
+        self.log, self.rng, self.deaths, self.cuts = log, rng, deaths, cuts
         self.store = MemoryStore()
         self.sent: dict[str, bytes] = {}
         self.health: dict[bytes, Health] = {}
@@ -83,16 +84,12 @@ class Shell:
     def run(self) -> PartitionEngine:
         engine, position = self.engine(), 0
         while position < len(self.log):
-            for topic, offset, key, value, event in self.log[position : position + self.rng.choice((1, 2, 5, 50, 400))]:
-                engine.apply(topic, offset, key, value, event, RUN_START + FUTURE_US)
-                if isinstance(event, Event) and event.type == "clock.tick" and self.rng.random() < 0.7:
-                    while engine.work(self.rng.randrange(1, 5)) and self.rng.random() < 0.9:
-                        pass
-                position += 1
-            if not self.effect(engine):
+            batch = self.log[position : position + self.rng.choice((1, 2, 5, 50, 400))]
+            if not self.apply(engine, batch) or not self.effect(engine):
                 self.died += 1
                 engine, position = self.engine(), self.committed
                 continue
+            position += len(batch)
             self.committed = position
         for topic in range(len(INPUT_TOPICS)):
             engine.tick(topic, engine.clock, False)  # as every replay ends: each account's health is said as of now
@@ -101,6 +98,18 @@ class Shell:
         self.deaths = 0.0
         self.effect(engine)
         return engine
+
+    def apply(self, engine: PartitionEngine, batch: list[Record]) -> bool:
+        """False when the process died within the batch."""
+        for item in engine.in_turn([(*record, RUN_START + FUTURE_US) for record in batch]):
+            engine.apply(*item)
+            event = item[4]
+            if isinstance(event, Event) and event.type == "clock.tick" and self.rng.random() < 0.7:
+                while engine.work(self.rng.randrange(1, 5)) and self.rng.random() < 0.9:
+                    pass
+            if self.rng.random() < self.cuts and not self.effect(engine):
+                return False
+        return True
 
     def effect(self, engine: PartitionEngine) -> bool:
         effects = engine.take(1, 0.0)
@@ -137,7 +146,7 @@ def test_crashes_change_nothing(seed: int) -> None:
     log = list(records(lines))
     calm = Shell(log, random.Random(seed), 0.0)
     steady = calm.run()
-    stormy = Shell(log, random.Random(seed + 100), 0.12)
+    stormy = Shell(log, random.Random(seed + 100), 0.12, cuts=0.01)
     shaken = stormy.run()
     assert stormy.died > 3
     assert calm.sent == expected

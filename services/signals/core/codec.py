@@ -58,6 +58,22 @@ class Numbered(Struct, array_like=True):
     since: int
 
 
+class Midway(Struct, array_like=True):
+    """Where an effect was cut within records that were being applied account by account.
+
+    Of the records up to the offsets `ends` (per topic) those of accounts whose key is below `key` are applied, and of `key`
+    itself those up to the offsets `reached`.
+    """
+
+    ends: list[int]
+    key: bytes
+    reached: list[int]
+
+    def has(self, topic: int, offset: int, key: bytes) -> bool:
+        """Whether a record is among those that are applied."""
+        return offset <= self.ends[topic] and (key < self.key or (key == self.key and offset <= self.reached[topic]))
+
+
 class PartitionState(Struct, array_like=True):
     """The partition's own record: positions, clocks and counts, written last in each effect."""
 
@@ -81,6 +97,7 @@ class PartitionState(Struct, array_like=True):
     world: World = field(default_factory=World)
     measures: dict[str, Numbered] = {}  # operators' measures by their meaning
     measures_ever: int = 0
+    midways: list[Midway] = []  # what is applied beyond `applied`
 
 
 class History(Struct, array_like=True):
@@ -156,8 +173,10 @@ def _unreadable(key: bytes, error: Exception) -> StateError:
     return StateError(f"state record {key!r} cannot be read ({error}): rebuild the state by a replay")
 
 
-def encode_partition(state: PartitionState, epoch: int) -> bytes:
-    """The partition's own record."""
+def encode_partition(state: PartitionState, epoch: int, midway: Midway | None = None) -> bytes:
+    """The partition's own record, with where it stands within an effect that is cut."""
+    if midway is not None:
+        state = msgspec.structs.replace(state, midways=[*state.midways, midway])
     return _encode(PARTITION, epoch, state.effect, NEVER, state)
 
 

@@ -29,7 +29,7 @@ from services.signals.core.support import (
     tickets_opened,
 )
 from services.signals.core.surveys import latest_scores
-from services.signals.core.windows import USAGE
+from services.signals.core.windows import USAGE, Windows
 
 USING: Final = Fact.USAGE | Fact.LATE_USAGE | Fact.LAST_USAGE | Fact.ACTIVE
 FULL_SHARE: Final = 0.8
@@ -49,6 +49,7 @@ def bit(*types: str) -> int:
 
 INVOICED: Final = bit("invoice.issued")
 TICKETED: Final = bit("ticket.opened")
+TOLD_OF_TICKETS: Final = bit(*(name for name in SEEN if name.startswith("ticket.")))
 ANSWERED: Final = bit("survey.answered")
 PAYING: Final = bit("account.updated", "account.subscription_changed", "account.renewed", "invoice.issued")
 TOUCHED: Final = bit("touchpoint.held")
@@ -98,24 +99,31 @@ def _adopted(licences: float | None, trend: float) -> float:
 
 
 def _adoption(account: Account, now: int) -> Part:
-    hot = account.hot
-    if hot.last_usage < 0:
+    if account.hot.last_usage < 0:
         return MISSING
-    uses = account.windows.by_age(USAGE, 57)
-    days = 1 if uses[0] or uses[28] or uses[56] else 0
-    if not days:
-        for reach in (28, 56):
-            for age in range(reach - 1, 0, -1):
-                if uses[age]:
-                    days = min(days or reach + 1 - age, reach + 1 - age)
-                    break
-        if leaving := hot.activity.next_change():
-            days = min(days or leaving, leaving)
+    windows = account.windows
+    current, previous = windows.complete_28(USAGE), windows.complete_previous_28(USAGE)
+    days = _trend_rests(windows, current + previous)
+    licences = _licences(account)
+    if licences is not None and days != 1 and (leaving := account.hot.activity.next_change()):
+        days = min(days or leaving, leaving)
     rests = (day_of(now) + days) * DAY_US if days else NEVER
-    return Part(_adopted(_licences(account), _held(sum(uses[1:29]), sum(uses[29:57]), uses[0])), rests)
+    return Part(_adopted(licences, _held(current, previous, windows.now[USAGE])), rests)
 
 
-def _adoption_words(account: Account, now: int) -> Words:
+def _trend_rests(windows: Windows, used: int) -> int:
+    """In how many days a midnight may first change the trend, 0 if none does. `used` is what the 56 complete days come to."""
+    today = windows.now[USAGE]
+    if used + today < TREND_MIN:  # too few to become a trend: it tells only whether the last 28 days had any
+        newest = 0 if today else next((age for age, uses in enumerate(windows.by_age(USAGE, 29)) if uses), 29)
+        return 29 - newest
+    if today or windows.on_age(USAGE, 28) or windows.on_age(USAGE, 56):
+        return 1
+    uses = windows.by_age(USAGE, 56)
+    return min((reach + 1 - age for reach in (28, 56) for age in range(1, reach) if uses[age]), default=0)
+
+
+def _adoption_words(account: Account, now: int, _: Part) -> Words:
     hot, windows = account.hot, account.windows
     current, previous = windows.complete_28(USAGE), windows.complete_previous_28(USAGE)
     seats, active = hot.profile.seats, hot.activity.in_28
@@ -150,7 +158,7 @@ def _payment(account: Account, now: int) -> Part:
     return Part(score, rests)
 
 
-def _payment_words(account: Account, now: int) -> Words:
+def _payment_words(account: Account, now: int, _: Part) -> Words:
     today = day_of(now)
     late = [today - i.due_day for i in account.hot.invoices.values() if i.recurring and i.due_day < today]
     if not late:
@@ -197,9 +205,12 @@ def _support(account: Account, now: int) -> Part:
     return Part(max(0.0, score), rests)
 
 
-def _support_words(account: Account, now: int) -> Words:
+def _support_words(account: Account, now: int, _: Part) -> Words:
+    if not account.hot.seen & TOLD_OF_TICKETS:
+        why = "0 tickets in 30 days (0 usual), 0 urgent open"
+        return _quiet_words(why) if _trend(account) < FALLING else Words(why, "Nothing to do")
     support = account.dossier.support
-    urgent, aged, _ = _urgent(account, now)
+    urgent, aged = _urgent(account, now)[:2]
     opened, usual = _flood(support, now)
     took = resolution_days(support, now)
     why = f"{opened} tickets in 30 days ({usual:g} usual), {urgent} urgent open"
@@ -210,8 +221,12 @@ def _support_words(account: Account, now: int) -> Words:
         better = now_worth + 15 * min(3, urgent) + (20 if aged else 0)
         return Words(why, "Solve the urgent tickets and tell the customer", "the urgent tickets are solved", better)
     if now >= support.last_opened + SILENT_US and _trend(account) < FALLING:
-        return Words(why + "; silent while usage falls", "Ask what they would need help with")
+        return _quiet_words(why)
     return Words(why, "Nothing to do")
+
+
+def _quiet_words(why: str) -> Words:
+    return Words(why + "; silent while usage falls", "Ask what they would need help with")
 
 
 # -- survey: the latest answer of each kind -----------------------------------------------------------------------------
@@ -230,8 +245,8 @@ def _survey(account: Account, now: int) -> Part:
     return Part(sum(worth for worth, _ in fresh) / len(fresh), min(at for _, at in fresh) + ANSWER_US)
 
 
-def _survey_words(account: Account, now: int) -> Words:
-    if _survey(account, now).score is None:
+def _survey_words(account: Account, now: int, part: Part) -> Words:
+    if part.score is None:
         return Words("no survey was answered in half a year", "Send a survey")
     answers = latest_scores(account.dossier.engagement.surveys)
     said = ", ".join(f"{kind} {score}" for kind, (at, score) in answers.items() if now < at + ANSWER_US)
@@ -257,11 +272,11 @@ def _contract_growth(account: Account, now: int) -> Part:
         return MISSING
     settled = known_since(account.dossier.billing.subscriptions) + SETTLED_IN_US
     score = min(100.0, 70 + 150 * (ratio - 1)) if ratio >= 1 else max(0.0, 70 - 350 * (1 - ratio))
-    return Part(score, settled if now < settled else NEVER)
+    return Part(score, settled if now < settled else NEVER, ratio)
 
 
-def _contract_growth_words(account: Account, now: int) -> Words:
-    ratio = _growth(account, now)
+def _contract_growth_words(_: Account, __: int, part: Part) -> Words:
+    ratio = part.basis
     if ratio is None:
         return Words("what the account pays is not known", "Send mrr or subscriptions")
     return Words(
@@ -286,8 +301,10 @@ def _self_sufficiency(account: Account, now: int) -> Part:
     return Part(100 * max(0.0, 1 - asked / active), min(leaving, crossing))
 
 
-def _self_sufficiency_words(account: Account, now: int) -> Words:
-    asked, active = questions_asked(account.dossier.support, now, QUESTION_DAYS), account.hot.activity.in_28
+def _self_sufficiency_words(account: Account, now: int, _: Part) -> Words:
+    hot = account.hot
+    asked = questions_asked(account.dossier.support, now, QUESTION_DAYS) if hot.seen & TOLD_OF_TICKETS else 0
+    active = hot.activity.in_28
     why = f"{asked} how-to questions in {QUESTION_DAYS} days from {active} active users"
     return Words(why, "Invite them to a training" if asked else "Nothing to do", "nobody has to ask", 100.0)
 
@@ -308,10 +325,10 @@ def _executive(account: Account, now: int) -> Part:
     return Part(20.0)
 
 
-def _executive_words(account: Account, now: int) -> Words:
+def _executive_words(account: Account, now: int, _: Part) -> Words:
     if "executive_sponsor" in account.hot.contacts.lost:
         return Words("the executive sponsor left", "Win a new sponsor", "a new sponsor is met", 100.0)
-    last = last_executive_contact(account.dossier.engagement)
+    last = last_executive_contact(account.dossier.engagement) if account.hot.seen & TOUCHED else -1
     if last < 0:
         return Words("no executive was ever met", "Plan a meeting with the sponsor", "the sponsor is met", 100.0)
     why = f"an executive was last met {(now - last) // DAY_US} days ago"
@@ -329,8 +346,10 @@ def _marketing(account: Account, now: int) -> Part:
     return Part(100 * good / (good + bad) if good else 0.0, rests)
 
 
-def _marketing_words(account: Account, now: int) -> Words:
-    (opened, clicked, bounced, unsubscribed), _ = mail_response(account.dossier.engagement, now)
+def _marketing_words(account: Account, now: int, part: Part) -> Words:
+    opened = clicked = bounced = unsubscribed = 0
+    if part.score is not None:
+        (opened, clicked, bounced, unsubscribed), _ = mail_response(account.dossier.engagement, now)
     why = f"{opened} mails opened, {clicked} clicked, {bounced} bounced, {unsubscribed} unsubscribed in 90 days"
     return Words(why, "Write what concerns them, to whom it concerns", "mails are read", 100.0)
 
@@ -342,8 +361,8 @@ def _advocacy(account: Account, now: int) -> Part:
     return Part(100.0 if acts else 30.0, rests)
 
 
-def _advocacy_words(account: Account, now: int) -> Words:
-    acts, _ = advocacy_acts(account.dossier.engagement, now)
+def _advocacy_words(account: Account, now: int, part: Part) -> Words:
+    acts = 0 if part.score is None else advocacy_acts(account.dossier.engagement, now)[0]
     why = f"{acts} references, reviews and referrals in a year"
     return Words(why, "Thank them" if acts else "Ask for a reference", "a reference is given", 100.0)
 
@@ -357,9 +376,11 @@ def _community(account: Account, now: int) -> Part:
     return Part(min(100.0, 25.0 * (active + trained)), min(rests, also))
 
 
-def _community_words(account: Account, now: int) -> Words:
-    engagement = account.dossier.engagement
-    active, trained = community_activity(engagement, now)[0], trainings_attended(engagement, now)[0]
+def _community_words(account: Account, now: int, part: Part) -> Words:
+    active = trained = 0
+    if part.score is not None:
+        engagement = account.dossier.engagement
+        active, trained = community_activity(engagement, now)[0], trainings_attended(engagement, now)[0]
     why = f"{active} community activities in 90 days, {trained} trainings in 180"
     return Words(why, "Invite them to the next event", "four take part", 100.0)
 

@@ -128,7 +128,7 @@ class Engine:
             return
         account.unscored |= facts
         if facts & Fact.PROFILE:
-            account.watched = -1  # other signals may apply to it now
+            account.ranks_known = False  # other signals may apply to it now
         if facts & SCORED_AT_ONCE:
             facts |= self._score(account)
         elif facts and not 0 < hot.score_due <= account.tomorrow:
@@ -136,12 +136,9 @@ class Engine:
             account.wake = min(account.wake, account.tomorrow)
         if self.naive:
             facts |= ALL_FACTS & ~(Fact.TIER | Fact.SCORE | USAGE_FACTS)
-        watched = account.watched
-        if watched < 0:
-            watched = account.watched = self.catalogue.watched(account)
-        if facts & watched or facts & Fact.TIER:
+        if facts and (self._called(account, facts) or facts & Fact.TIER):
             users = (event.data.user or "",) if subject else NOBODY
-            self.judge(account, facts if self.naive else facts & watched, users=users, late=at < hot.clock)
+            self.judge(account, facts, users=users, late=at < hot.clock)
             if facts & Fact.TIER:
                 self.arm(account)
 
@@ -199,7 +196,7 @@ class Engine:
         if hot.catalogue != self.catalogue.digest:
             hot.catalogue = self.catalogue.digest
             hot.due = {}  # ranks of another catalogue
-        account.watched = -1
+        account.ranks_known = False
         soon = hot.armed = account.tomorrow
         if not hot.score_due and not hot.churned:
             hot.score_due = soon
@@ -232,7 +229,7 @@ class Engine:
                 if context.episode is not None:
                     self._clear(context, signal, because)
         account.hot.due = {}
-        account.watched = -1
+        account.ranks_known = False
         if because == "churned":
             self._await_return(account, sorted({entry.user for entry in open_before if not entry.about}))
 
@@ -277,7 +274,7 @@ class Engine:
         hot = account.hot
         if hot.churned:
             hot.due = {}
-            account.watched = -1
+            account.ranks_known = False
             return
         if account.portfolio:
             self._judge_portfolio(account)
@@ -285,43 +282,63 @@ class Engine:
         now = hot.clock
         waiting = hot.due
         catalogue = self.catalogue
-        reading: Sequence[tuple[int, Signal]] = catalogue.reading(facts)
+        signals = catalogue.signals
+        called = self._called(account, facts)
         if due:
-            ranks: set[int] = {rank for rank, at in waiting.items() if at <= now}  # type: ignore[misc]  # `arm` saw to it
-            ranks.update(rank for rank, _ in reading)
+            if now == hot.armed and (hot.episodes or hot.user_episodes):
+                self._end_strays(account)
+            for rank, at in waiting.items():
+                if at <= now:
+                    called |= 1 << rank  # type: ignore[operator]  # `arm` saw to it that these are ranks
             if users:
-                ranks.update(catalogue.user_ranks)
-            reading = [(rank, catalogue.signals[rank]) for rank in sorted(ranks)]
+                called |= catalogue.user_ranks
+        if not users:
+            called &= ~catalogue.user_ranks
+        self._risks_changed = False
+        if not called:
+            return
         context = Context(account, catalogue, now, midnight=midnight, world=self.world)
         parameters = catalogue.by_tier[hot.profile.tier]
-        self._risks_changed = False
-        if due and now == hot.armed and (hot.episodes or hot.user_episodes):
-            self._end_strays(account)
-        episodes, armed, judged_by = hot.episodes, hot.armed, now if due else 0
-        for rank, signal in reading:
+        risk_readers = called & catalogue.risk_ranks
+        called ^= risk_readers
+        while called:
+            rank = (called & -called).bit_length() - 1
+            called &= called - 1
+            signal = signals[rank]
             if signal.scope == "user":
                 for user_id in users:
                     self._judge_user(context, signal, user_id, parameters, facts, late, due)
-                continue
-            reads = signal.reads
-            if reads & Fact.RISKS:
-                continue
-            named = waiting.get(rank, 0)
-            if (
-                reads & facts
-                or 0 < named <= judged_by
-                or (signal.reads_open & facts and signal.id in episodes)
-                # A deadline that `arm` named is nothing to rest on.
-                or (signal.arms & facts and (not named or named == armed) and signal.id not in episodes)
-            ):
-                self._judge_account(context, signal, parameters, named, late)
-        if due or self._risks_changed or facts & catalogue.risk_facts:
-            for signal in catalogue.risk_readers:
-                named = waiting.get(catalogue.rank[signal.id], 0)
-                open_or_not = signal.reads_open if signal.id in episodes else 0 if named else signal.arms
-                changed = facts | self._risks_changed * Fact.RISKS
-                if (signal.reads | open_or_not) & changed or 0 < named <= judged_by:
-                    self._judge_account(context, signal, parameters, named, late)
+            else:
+                self._judge_account(context, signal, parameters, waiting.get(rank, 0), late)
+        if self._risks_changed:
+            risk_readers |= self._called(account, facts | Fact.RISKS) & catalogue.risk_ranks
+        while risk_readers:
+            rank = (risk_readers & -risk_readers).bit_length() - 1
+            risk_readers &= risk_readers - 1
+            self._judge_account(context, signals[rank], parameters, waiting.get(rank, 0), late)
+
+    def _called(self, account: Account, facts: int) -> int:
+        """The signals that a change of these facts calls for as the account stands, by rank, as bits."""
+        always, while_open, while_resting = self.catalogue.reading(facts)
+        if not account.ranks_known:
+            self._learn_ranks(account)
+        called = always | while_open & account.open_ranks | while_resting & account.resting_ranks
+        return called if facts & Fact.PROFILE else called & ~account.idle_ranks
+
+    def _learn_ranks(self, account: Account) -> None:
+        hot, rank = account.hot, self.catalogue.rank
+        opened = idle = named = 0
+        for name in hot.episodes:
+            if name in rank:
+                opened |= 1 << rank[name]
+        for place, at in hot.due.items():
+            if at != hot.armed:  # a deadline that `arm` named is nothing to rest on
+                named |= 1 << place  # type: ignore[operator]  # `arm` saw to it that these are ranks
+        for bit, where in self.catalogue.choosy:
+            if not opened & bit and not where(account):
+                idle |= bit
+        account.open_ranks, account.resting_ranks, account.idle_ranks = opened, ~(opened | named), idle
+        account.ranks_known = True
 
     def _judge_portfolio(self, account: Account) -> None:
         """Judge the signals of the portfolio, all of them: they are few, and rarely asked for."""
@@ -517,7 +534,7 @@ class Engine:
             del table[rank]
         account.wake = min(account.wake, due or NEVER)
         if not (before and due) or before == account.hot.armed:
-            account.watched = -1
+            account.ranks_known = False
 
     def _raise(self, context: Context, signal: Signal, finding: Finding, past: Past) -> None:
         account, user = context.account, context.user
@@ -616,7 +633,7 @@ class Engine:
             catalogue=self.catalogue.digest,
         )
         context.account.health_urgent = True
-        context.account.watched = -1
+        context.account.ranks_known = False
         self._risks_changed = True
         self.emit(context.account, topic, change)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from schemas.envelope import from_us
 from schemas.health import Component, Health, OpenEpisode, ScoreDay, UntriedRelease, UsageDay, WouldChange
@@ -46,6 +47,11 @@ def oldest_overdue(account: Account) -> int:
     return max((today - i.due_day for i in hot.invoices.values() if i.recurring and i.due_day < today), default=0)
 
 
+@lru_cache(1024)
+def _names_seen(seen: int) -> list[str]:
+    return [name for place, name in enumerate(SEEN) if seen >> place & 1]
+
+
 def score_parts(record: Health, account: Account, weights: Mapping[str, float]) -> None:
     """Fill in the score as of the account clock: components, what drags it down, what would change it, its trend."""
     hot = account.hot
@@ -58,7 +64,7 @@ def score_parts(record: Health, account: Account, weights: Mapping[str, float]) 
     changes: list[tuple[float, WouldChange]] = []
     worst = 0.0
     for place, (component, value, weight) in enumerate(zip(COMPONENTS, values, shares, strict=True)):
-        words = component.words(account, now)
+        words = component.words(account, now, account.parts[place])
         share = 0.0 if value is None else weight / known
         record.components.append(
             Component(
@@ -90,6 +96,8 @@ def score_parts(record: Health, account: Account, weights: Mapping[str, float]) 
 
 def health(account: Account, world: World, weights: Mapping[str, float], *, historical: bool, all_days: bool) -> Health:
     """The record to publish. `all_days` lists every day that is held; otherwise those that changed, and live the last week.
+
+    Live it is asked for at each day roll, so that compaction never leaves a reader without the days before.
 
     `weights` are those in force for the account's tier, in the order of the components.
     """
@@ -143,7 +151,7 @@ def health(account: Account, world: World, weights: Mapping[str, float], *, hist
             for entry in ended(hot, since, day_of(hot.clock) - 1)
             if entry.points >= 0
         ],
-        inputs_seen=[name for place, name in enumerate(SEEN) if hot.seen >> place & 1],
+        inputs_seen=_names_seen(hot.seen),
         untried_releases=[
             UntriedRelease(feature=release.feature, released_at=from_us(release.at))
             for release in untried(account, world)

@@ -7,11 +7,12 @@ It decides everything and does nothing: the shell reads records, hands them over
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import heappop, heappush
 from itertools import islice
+from operator import gt, itemgetter
 from typing import Final, Protocol
 
 import msgspec
@@ -21,7 +22,7 @@ from schemas.envelope import Event, from_us
 from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
-from services.signals.core.codec import Broadcast, Numbered, PartitionState, StateError
+from services.signals.core.codec import Broadcast, Midway, Numbered, PartitionState, StateError
 from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
 from services.signals.core.dossier import Dossier
 from services.signals.core.engine import Engine
@@ -51,6 +52,10 @@ TICK: Final = EVENT_TYPES["clock.tick"].event
 ID_MODULUS: Final = (1 << 64) - 59
 """The largest prime of 64 bits: an id is the residue of its bytes, so ids that differ in one place only never meet."""
 
+Item = tuple[int, int, bytes | None, bytes | None, Event | Refusal, int]
+"""One record, as `PartitionEngine.apply` takes it."""
+
+_key_of: Final = itemgetter(2)
 _encode_json: Final = msgspec.json.Encoder().encode
 
 
@@ -146,6 +151,7 @@ class PartitionEngine:
         self._dead: list[DeadLetter] = []
         self._signals: dict[bytes, list[tuple[str, bytes]]] = {}
         self._touched = False
+        self._midway: Midway | None = None
         self._due: list[tuple[int, bytes]] = []
         self._queued: dict[bytes, int] = {}
         self._user_heaps: dict[bytes, list[tuple[int, str]]] = {}
@@ -218,6 +224,9 @@ class PartitionEngine:
             counts.extend([0] * (n - len(counts)))
         own.applied.extend([-1] * (n - len(own.applied)))
         own.historical.extend([False] * (n - len(own.historical)))
+        for cut in own.midways:
+            for offsets in (cut.ends, cut.reached):
+                offsets.extend([-1] * (n - len(offsets)))
         self.clock = min(own.clocks)
         self._number_measures(self.clock)
         self._rolled_day = day_of(self.clock)
@@ -268,6 +277,39 @@ class PartitionEngine:
 
     # -- records --------------------------------------------------------------------------------------------------
 
+    def in_turn(self, items: Sequence[Item]) -> Iterator[Item]:
+        """Consecutive records in the order in which they cost least: between two broadcasts, account by account.
+
+        Accounts do not look at one another, so only the order within each matters. Each record is to be applied before the
+        next is asked for. What an account needs is then in the processor's cache for all of its records: of 16,000 records
+        of 5,000 accounts each costs a third less. `applied` moves on when such a run ends; an effect that is taken within
+        one says where it stands (`Midway`).
+        """
+        first = 0
+        for place, item in enumerate(items):
+            if item[2] is None:
+                yield from self._by_account(items[first:place])
+                yield item
+                first = place + 1
+        yield from self._by_account(items[first:])
+
+    def _by_account(self, items: Sequence[Item]) -> Iterator[Item]:
+        if not items:
+            return
+        state = self.state
+        ends = [*state.applied]
+        for topic, offset, *_ in items:
+            ends[topic] = max(ends[topic], offset)
+        midway = self._midway = Midway(ends, b"", [])
+        for item in sorted(items, key=_key_of):
+            if item[2] != midway.key or not midway.reached:
+                midway.key, midway.reached = item[2] or b"", [-1] * len(ends)
+            midway.reached[item[0]] = item[1]
+            yield item
+        self._midway = None
+        state.applied = ends
+        state.midways = [cut for cut in state.midways if any(map(gt, cut.ends, ends))]
+
     def apply(
         self,
         topic: int,
@@ -279,7 +321,7 @@ class PartitionEngine:
     ) -> None:
         """Apply one record. `not_after` (µs) is the latest event time that is not in the future."""
         state = self.state
-        if offset <= state.applied[topic]:
+        if offset <= state.applied[topic] or (state.midways and self._was_applied(topic, offset, key)):
             self._reread(key)
             return
         self._touched = True
@@ -302,7 +344,12 @@ class PartitionEngine:
         else:
             self._keyed(topic, offset, key, value, event, at)
         state.records[topic] += 1
-        state.applied[topic] = offset
+        if self._midway is None:
+            state.applied[topic] = offset
+
+    def _was_applied(self, topic: int, offset: int, key: bytes | None) -> bool:
+        """Whether an effect that was cut before a restart has this record already."""
+        return key is not None and any(cut.has(topic, offset, key) for cut in self.state.midways)
 
     def _keyed(self, topic: int, offset: int, key: bytes, value: bytes | None, event: Event, at: int) -> None:
         state = self.state
@@ -387,7 +434,7 @@ class PartitionEngine:
             news, benchmarks = world.measured(event.data, at)
             if news:
                 self._tell_portfolio(at, Fact.PORTFOLIO)
-            if benchmarks and self._engine.catalogue.reading(Fact.PORTFOLIO):
+            if benchmarks and any(self._engine.catalogue.reading(Fact.PORTFOLIO)):
                 self._tell_accounts(at, Fact.PORTFOLIO)
         elif kind is STALE or kind is FRESH:
             # Deadlines up to the clock may have been judged, or not: they are judged as if nobody had been told yet.
@@ -486,7 +533,8 @@ class PartitionEngine:
                 self._touch(account)
                 if account.hot.heard != self.state.broadcasts:
                     self._hear(account)
-                account.health_urgent |= due == 0
+                if due == 0:
+                    account.health_urgent = account.health_whole = True
                 self._engine.advance(account, self.clock)
             self._queue(key, account.next_due())
             limit -= 1
@@ -554,7 +602,7 @@ class PartitionEngine:
             account.fresh = False
             if hot.outbox:
                 self._resend.append(account)
-            account.health_urgent = True
+            account.health_urgent = account.health_whole = True
         else:
             hot.outbox = []
             if account.health_published:
@@ -797,7 +845,7 @@ class PartitionEngine:
         written = {key for key, _ in effects.state}
         effects.state += [(key, None) for key in sorted(self._removed - written)]
         if self._touched:
-            effects.state.append((OWN_KEY, codec.encode_partition(state, epoch)))
+            effects.state.append((OWN_KEY, codec.encode_partition(state, epoch, self._midway)))
         self._dirty, self._dead, self._signals = {}, [], {}
         self._resend, self._removed, self._gone = [], set(), []
         self._touched = False
@@ -841,13 +889,13 @@ class PartitionEngine:
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
         state, historical = self.state, self._engine.historical
         weights = self._engine.catalogue.weights[account.hot.profile.tier]
-        all_days = account.health_urgent and not historical
+        all_days = account.health_whole and not historical
         record = health(account, state.world, weights, historical=historical, all_days=all_days)
         if self._counted_since:
             record.counted_since = self._counted_since
         account.hot.scores_told = day_of(account.hot.clock) - 1
         effects.health.append((account.key, _encode_json(record)))
-        account.health_urgent = False
+        account.health_urgent = account.health_whole = False
         account.health_published = True
         self._health_at[account.key] = now_s
         self._health_waiting.pop(account.key, None)

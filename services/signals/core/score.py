@@ -37,10 +37,14 @@ SLACK: Final = 2.0
 
 
 class Part(Struct):
-    """What one component comes to: a score, or None where nothing is known, and until when (µs) it rests by itself."""
+    """What one component comes to: a score, or None where nothing is known, and until when (µs) it rests by itself.
+
+    `basis` is what the score was taken from, where working that out is dear and the words say it too.
+    """
 
     score: float | None
     rests_until: int = NEVER
+    basis: float | None = None
 
 
 MISSING: Final = Part(None)
@@ -56,11 +60,11 @@ class Words(Struct):
 
 
 Value = Callable[[Account, int], Part]
-Speak = Callable[[Account, int], Words]
+Speak = Callable[[Account, int, Part], Words]
 
 
 class Component(Struct, frozen=True):
-    """One of the ten: its value at an instant, its words, and the facts whose change may change it."""
+    """One of the ten: its value at an instant, its words about the value that holds, and the facts whose change may change it."""
 
     name: str
     reads: int
@@ -114,17 +118,24 @@ def contributions(parts: Sequence[float | None], weights: Sequence[float], tenth
     known = sum(weight for part, weight in zip(parts, weights, strict=True) if part is not None)
     if not known:
         return [0] * len(parts)
-    exact = [0.0 if part is None else 10 * part * weight / known for part, weight in zip(parts, weights, strict=True)]
-    floors = [int(value) for value in exact]
-    order = sorted(range(len(exact)), key=lambda place: (floors[place] - exact[place], place))
-    for place in order[: max(0, tenths - sum(floors))]:
-        floors[place] += 1
+    floors, rests = [0] * len(parts), []
+    for place, (part, weight) in enumerate(zip(parts, weights, strict=True)):
+        if part is not None:
+            exact = 10 * part * weight / known
+            floors[place] = int(exact)
+            rests.append((floors[place] - exact, place))
+    over = tenths - sum(floors)
+    if over > 0:
+        for _, place in sorted(rests)[:over]:
+            floors[place] += 1
     return floors
 
 
 def band_of(points: float, before: str = "") -> str:
     """The band of a score, given the band that it was in: downwards a band is left only past its slack."""
-    plain = BANDS[0][0] if points >= BANDS[0][1] else next(name for name, begins in BANDS if points >= begins)
+    for plain, begins in BANDS:  # noqa: B007  # the last one begins at 0
+        if points >= begins:
+            break
     if before and BAND_RANK[plain] < BAND_RANK[before]:
         held = next((name for name, begins in BANDS if points >= begins - SLACK), plain)
         return held if BAND_RANK[held] <= BAND_RANK[before] else before
@@ -136,13 +147,19 @@ def score(account: Account, now: int, components: Sequence[Component], weights: 
 
     What the account remembers of its components is used as long as it holds.
     """
-    changed, known = account.unscored, account.parts
-    parts: list[Part] = known if known else [component.value(account, now) for component in components]
-    if known:
-        for place, component in enumerate(components):
-            if component.reads & changed or now >= known[place].rests_until:
-                known[place] = component.value(account, now)
-    account.parts, account.unscored = parts, 0
-    values = tuple(part.score for part in parts)
+    changed, parts = account.unscored, account.parts
+    if not parts:
+        parts = account.parts = [MISSING] * len(components)
+        changed = -1
+    account.unscored = 0
+    rests = NEVER
+    values: list[float | None] = []
+    for place, part in enumerate(parts):
+        component = components[place]
+        if component.reads & changed or now >= part.rests_until:
+            part = parts[place] = component.value(account, now)
+        if part.rests_until < rests:
+            rests = part.rests_until
+        values.append(part.score)
     tenths, coverage = combine(values, weights)
-    return Score(tenths, coverage, min(part.rests_until for part in parts), values)
+    return Score(tenths, coverage, rests, tuple(values))

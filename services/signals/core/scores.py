@@ -38,11 +38,11 @@ def ended(hot: Hot, first: int, last: int) -> list[DayScore]:
     if until < 0:
         return []
     oldest = until - len(hot.scores) // _DAY.size + 1
-    found = [
-        DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100)
-        for day, (tenths, percent) in enumerate(_DAY.iter_unpack(hot.scores), oldest)
-        if first <= day <= last
-    ]
+    held = range(max(first, oldest), min(last, until) + 1)
+    found: list[DayScore] = []
+    for day in held:
+        tenths, percent = _DAY.unpack_from(hot.scores, (day - oldest) * _DAY.size)
+        found.append(DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100))
     found += [DayScore(day, hot.score, hot.coverage) for day in range(max(first, until + 1), last + 1)]
     return found
 

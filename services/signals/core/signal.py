@@ -91,11 +91,24 @@ class Context:
 
     `subject` is what the episode is about, for a signal with `subjects`; `world` is what was said to every account.
 
-    `now` is the account clock in µs. `midnight` is true where the moment is a day roll. `p` are the thresholds in force.
+    `now` is the account clock in µs, `today` its day. `midnight` is true where the moment is a day roll. `p` are the
+    thresholds in force.
     Read only: nothing here may be changed by a signal, except `episode.frozen` by `observe`.
     """
 
-    __slots__ = ("account", "catalogue", "episode", "midnight", "now", "p", "subject", "user", "user_id", "world")
+    __slots__ = (
+        "account",
+        "catalogue",
+        "episode",
+        "midnight",
+        "now",
+        "p",
+        "subject",
+        "today",
+        "user",
+        "user_id",
+        "world",
+    )
 
     def __init__(
         self, account: Account, catalogue: Catalogue, now: int, *, midnight: bool = False, world: World | None = None
@@ -103,6 +116,7 @@ class Context:
         self.account = account
         self.catalogue = catalogue
         self.now = now
+        self.today = day_of(now)
         self.midnight = midnight
         self.world = NOTHING_SAID if world is None else world
         self.subject = ""
@@ -110,11 +124,6 @@ class Context:
         self.episode: Episode | None = None
         self.user: User | None = None
         self.user_id = ""
-
-    @property
-    def today(self) -> int:
-        """The account clock's day."""
-        return day_of(self.now)
 
     @property
     def dossier(self) -> Dossier:
@@ -262,36 +271,25 @@ class Catalogue:
         self.portfolio_scope = tuple(s for s in self.signals if s.scope == "portfolio")
         self._of_accounts = tuple(s for s in self.signals if s.scope != "portfolio")
         self.account_scope = tuple(s for s in self._of_accounts if s.scope != "user")
-        self.user_scope = tuple(s for s in self.signals if s.scope == "user")
-        self.risk_readers = tuple(s for s in self.signals if s.reads & Fact.RISKS)
-        self.risk_facts = 0
-        for signal in self.risk_readers:
-            self.risk_facts |= signal.reads | signal.reads_open | signal.arms
-        self.user_reads = 0
-        for signal in self.user_scope:
-            self.user_reads |= signal.reads | signal.reads_open | signal.arms
-        self.user_ranks = tuple(self.rank[signal.id] for signal in self.user_scope)
-        self._by_facts: dict[int, tuple[tuple[int, Signal], ...]] = {}
+        self.choosy = tuple((1 << self.rank[s.id], s.where) for s in self.account_scope if s.where is not None)
+        self.user_ranks = self._ranks(s for s in self.signals if s.scope == "user")
+        self.risk_ranks = self._ranks(s for s in self.signals if s.reads & Fact.RISKS)
+        self._by_facts: dict[int, tuple[int, int, int]] = {}
 
-    def reading(self, facts: int) -> tuple[tuple[int, Signal], ...]:
-        """The signals that may have to look at a change of any of these facts, with their ranks, in judging order."""
+    def _ranks(self, signals: Iterable[Signal]) -> int:
+        return sum(1 << self.rank[signal.id] for signal in signals)
+
+    def reading(self, facts: int) -> tuple[int, int, int]:
+        """The signals that have to look at a change of any of these facts: always, while open, and while closed and without
+        a deadline. Sets of ranks, as bits: bit n is the signal of rank n."""
         found = self._by_facts.get(facts)
         if found is None:
-            found = tuple((self.rank[s.id], s) for s in self._of_accounts if (s.reads | s.reads_open | s.arms) & facts)
-            self._by_facts[facts] = found
+            always = self._ranks(s for s in self._of_accounts if s.reads & facts)
+            # Of a user's signals it is seen user by user what is open.
+            always |= self._ranks(s for s in self._of_accounts if s.scope == "user" and (s.reads_open | s.arms) & facts)
+            found = self._by_facts[facts] = (
+                always,
+                self._ranks(s for s in self.account_scope if s.reads_open & facts),
+                self._ranks(s for s in self.account_scope if s.arms & facts),
+            )
         return found
-
-    def watched(self, account: Account) -> int:
-        """The facts whose change anything about this account has to look at, as it stands now."""
-        hot = account.hot
-        facts = self.user_reads
-        for signal in self.account_scope:
-            if signal.id in hot.episodes:
-                facts |= signal.reads | signal.reads_open
-            elif signal.where is not None and not signal.where(account):
-                facts |= Fact.PROFILE
-            elif signal.arms and hot.due.get(self.rank[signal.id], hot.armed) == hot.armed:
-                facts |= signal.reads | signal.arms
-            else:
-                facts |= signal.reads
-        return facts

@@ -108,9 +108,11 @@ class Account:
     """An account under work: its stored state, its windows, the sub-records in use, and what became dirty.
 
     `wake` is no later than the next instant at which time alone can change the account; `tomorrow` is the midnight that
-    ends its day; `watched` are the facts that some signal has to look at as the account stands, -1 where that is to be
-    found out. `portfolio` marks the one that stands for all of them. `fed_today` are the feeds that sent something on its
+    ends its day. `open_ranks`, `resting_ranks` and `idle_ranks` are sets of signals by rank, as bits: open; closed and
+    without a deadline; those that cannot hold of it. They are found out anew where `ranks_known` is not set.
+    `portfolio` marks the account that stands for all of them. `fed_today` are the feeds that sent something on its
     day already, as bits. `new_ids` are those of this effect, by hour.
+    `health_urgent` asks for its health at the end of the effect, `health_whole` for one that tells every day that is held.
     `parts` are the components of the health score as last worked out, `unscored` the facts that changed since.
     `seen_users` remembers last active days that were read.
     """
@@ -127,14 +129,19 @@ class Account:
         "fresh",
         "health_published",
         "health_urgent",
+        "health_whole",
         "hot",
         "id",
+        "idle_ranks",
         "ids",
         "invoices",
         "key",
         "new_ids",
+        "open_ranks",
         "parts",
         "portfolio",
+        "ranks_known",
+        "resting_ranks",
         "seen_users",
         "tickets",
         "tomorrow",
@@ -142,7 +149,6 @@ class Account:
         "user_heap",
         "users",
         "wake",
-        "watched",
         "windows",
     )
 
@@ -176,8 +182,10 @@ class Account:
         self.dirty = False
         self.fresh = False
         self.health_urgent = False
+        self.health_whole = False
         self.health_published = False
-        self.watched = -1
+        self.ranks_known = False
+        self.open_ranks = self.resting_ranks = self.idle_ranks = 0
         self.parts: list[Any] = []
         self.unscored = 0
         self.tomorrow = (windows.today + 1) * DAY_US

@@ -60,6 +60,7 @@ class PartitionEngineLike(Protocol):
     @property
     def dead_by_reason(self) -> dict[str, int]: ...
     def restore(self) -> None: ...
+    def in_turn(self, items: list[Item], /) -> Iterator[Item]: ...
     def apply(
         self,
         topic: int,
@@ -182,7 +183,7 @@ class Worker:
     async def process(self, batch: Batch) -> None:
         """Apply a batch, wake due accounts, and carry out the effects."""
         started = self._monotonic()
-        rest: dict[int, Iterator[Item]] = {number: iter(items) for number, items in batch.items()}
+        rest = {number: self.engines[number].in_turn(items) for number, items in batch.items()}
         while rest:
             effects = []
             for number in list(rest):
