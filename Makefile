@@ -6,6 +6,7 @@ UV := .tools/uv/bin/uv
 BIN := .venv/bin
 SYNCED := .venv/.synced
 SDK_NODE := tests/contract/sdk_node
+BROWSER := tests/browser
 
 # The machine's own certificates, so that a company's proxy is trusted where the machine trusts it. (Older uv: NATIVE_TLS.)
 export UV_SYSTEM_CERTS := true
@@ -25,14 +26,14 @@ lint: $(SYNCED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The unmodified SDKs that the contract tests drive.
-sdk: $(SDK_NODE)/node_modules/.package-lock.json
+# The unmodified SDKs that the contract tests drive, and what the browser tests judge pages with.
+sdk: $(SDK_NODE)/node_modules/.package-lock.json $(BROWSER)/node_modules/.package-lock.json
 
-$(SDK_NODE)/node_modules/.package-lock.json: $(SDK_NODE)/package-lock.json
+%/node_modules/.package-lock.json: %/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: the SDK tests need Node 18 or later (apt install npm)" >&2; exit 1; }
 	@# Not `npm ci`: it refuses a lock without the other platforms' optional builds, which not every registry has. Versions
 	@# and checksums are the lock's all the same, and --no-save leaves it as it is.
-	npm install --no-save --ignore-scripts --no-audit --no-fund --prefix $(SDK_NODE)
+	npm install --no-save --ignore-scripts --no-audit --no-fund --prefix $*
 	@touch $@
 
 # The servers and the browser that the tests drive, from the machine's own packages.
@@ -49,7 +50,7 @@ bench: $(SYNCED)
 # The data of the local stack in .ebbtide stay: `rm -r .ebbtide` is for people to say.
 clean:
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .test-output
-	rm -rf $(SDK_NODE)/node_modules
+	rm -rf $(SDK_NODE)/node_modules $(BROWSER)/node_modules
 
 $(SYNCED): pyproject.toml uv.lock .python-version | $(UV)
 	@$(UV) sync --frozen || { echo "uv could not prepare .venv (its reason is above). It needs Python 3.12: an installed one," \

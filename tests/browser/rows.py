@@ -18,8 +18,8 @@ from services.signals.recorder.main import write_events, write_signals
 from services.signals.recorder.records import TIMELINE_TOPICS, event_row, signal_row
 from tests.recorded import Stored, milliseconds
 
-ACCOUNTS: Final = 48
-DAYS: Final = 200
+ACCOUNTS: Final = 26
+DAYS: Final = 130
 SEED: Final = 3
 DAY_US: Final = 86_400_000_000
 EVERYTHING_DUE: Final = 1 << 30

@@ -250,21 +250,18 @@ async def _mine_first(
         others, onward = await queue_queries.places(
             connection, wanted, _window(asked, after, left, today), "console all"
         )
-    # In one go: a page costs the same however it is divided.
-    read = await rows.read(connection, [*found, *others], wanted.statuses)
-    yours = {place.episode_id for place in found}
     accounts = {place.account_id for place in found}
-    me = viewer.user_id
+    # In one go: a page costs the same however it is divided.
+    both = [*found, *(place for place in others if place.account_id not in accounts)]
+    read = await rows.read(connection, both, wanted.statuses)
+    yours = [row for row in read if row.account_id in accounts]
+    # On later pages, what was listed among mine already.
     rest = [
-        row
-        for row in read
-        if row.episode_id not in yours and row.account_id not in accounts and (row.handling.assignee or row.csm) != me
+        row for row in read if row.account_id not in accounts and (row.handling.assignee or row.csm) != viewer.user_id
     ]
-    headed = cursor == MINE
-    return [
-        Section("Yours" if headed else None, [row for row in read if row.episode_id in yours]),
-        Section("Everybody’s" if headed else None, rest),
-    ], None if onward is None else OTHERS + onward
+    if cursor != MINE:
+        return [Section(None, [*yours, *rest])], None if onward is None else OTHERS + onward
+    return [Section("Yours", yours), Section("Everybody’s", rest)], None if onward is None else OTHERS + onward
 
 
 async def _of_owner(connection: AsyncConnection, wanted: Wanted, whose: str, viewer: Viewer) -> Wanted:

@@ -10,9 +10,9 @@ Templates are Jinja2 with autoescape and strict undefined names. Every template 
     static      `static("console.css")`: the URL of a static file
     unique      `unique()`: another text each time, such as the name of a request
 
-Filters: `ago` and `at` (an instant as `<time>`, relative or exact), `day`, `days_until`, `number`, `compact`, `percent`,
-`signed`, `money`, `money_short`, `span`, `short_span` (seconds), `segment` (text as one path segment), `row_id` (an
-episode's element), `capfirst`.
+Filters: `ago`, `at` and `at_hour` (an instant as `<time>`: relative, exact, or short where the zone stands by), `day`,
+`days_until`, `number`, `compact`, `percent`, `signed`, `money`, `money_short`, `span`, `short_span` (seconds), `segment`
+(text as one path segment), `row_id` (an episode's element), `capfirst`.
 Macros that use filters of time are imported `with context`.
 """
 
@@ -123,6 +123,12 @@ def _at(context: Context, at: dt.datetime | None) -> Markup | str:
 
 
 @pass_context
+def _at_hour(context: Context, at: dt.datetime) -> Markup:
+    clock: shown.Clock = context["clock"]
+    return shown.time_element(at, shown.hour(at, clock), clock)
+
+
+@pass_context
 def _days_until(context: Context, value: dt.date) -> str:
     return shown.days_until(value, context["clock"])
 
@@ -156,6 +162,7 @@ def _environment() -> Environment:
     made.filters |= {
         "ago": _ago,
         "at": _at,
+        "at_hour": _at_hour,
         "day": shown.day,
         "days_until": _days_until,
         "number": shown.number,

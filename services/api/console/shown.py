@@ -71,6 +71,13 @@ def exact(at: dt.datetime, clock: Clock) -> str:
     return f"{there.day} {there:%b %Y, %H:%M}"
 
 
+def hour(at: dt.datetime, clock: Clock) -> str:
+    """An instant without the zone, and without the day where it is today: "14:05", "18 Nov, 14:05"."""
+    there = at.astimezone(clock.zone)
+    today = there.date() == clock.now.astimezone(clock.zone).date()
+    return f"{there:%H:%M}" if today else f"{there.day} {there:%b, %H:%M}"
+
+
 def day(value: dt.date) -> str:
     """A UTC day: "18 Nov 2026"."""
     return f"{value.day} {value:%b %Y}"
@@ -118,8 +125,8 @@ def compact(value: float | Decimal) -> str:
     exact_value = Decimal(value)
     size = abs(exact_value)
     for limit, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        # 999,950 rounds to a thousand of the smaller unit, which is one of the larger.
-        if size >= limit * (1 if limit == 10**3 else Decimal("0.99995")):
+        # 999,500 rounds to a thousand of the smaller unit, which is one of the larger.
+        if size >= limit * (1 if limit == 10**3 else Decimal("0.9995")):
             scaled = exact_value / limit
             return number(scaled, 1 if abs(scaled) < 100 else 0) + unit
     return number(value)
