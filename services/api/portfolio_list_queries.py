@@ -155,8 +155,8 @@ async def acknowledged(connection: AsyncConnection, asked: Asked) -> list[Acknow
     statement = f"""
         WITH j AS ({named("csm", f"({stood(asked, None)})")})
         SELECT j.grp AS csm, count(*) AS raised, count(h.first_acknowledged_at) AS acknowledged,
-          percentile_cont(0.5) WITHIN GROUP (ORDER BY
-            greatest(date_part('epoch', h.first_acknowledged_at - t.appended_at), 0) / 3600) AS median_hours
+          percentile_cont(0.5) WITHIN GROUP (ORDER BY CASE WHEN h.first_acknowledged_at IS NOT NULL THEN
+            greatest(date_part('epoch', h.first_acknowledged_at - t.appended_at), 0) / 3600 END) AS median_hours
         FROM episodes x JOIN j ON j.account_id = x.account_id
         JOIN transitions t ON t.episode_id = x.episode_id AND t.ordinal = 1
         LEFT JOIN handlings h ON h.episode_id = x.episode_id AND h.first_acknowledged_at < :end

@@ -22,7 +22,8 @@ WOULD_CHANGE: Final = 3
 
 
 class PartRow(Struct, frozen=True):
-    """One component of the score. `possible` are the points that it could give now, `change` those since then."""
+    """One component of the score. `possible` are the points that it could give now (0: not known of a missing one that is
+    not alone), `change` those since then."""
 
     name: str
     points: float | None
@@ -81,24 +82,23 @@ def named(component: str) -> str:
 def part_rows(record: Mapping[str, Any], then: PartsThen | None) -> list[PartRow]:
     """The rows of the score. What is missing gives its points to the others, and says so."""
     components = record.get("components") or []
-    known = sum(one["weight"] for one in components if one["score"] is not None)
-    possible = [
-        one["weight"] * 100 / known if known and one["score"] is not None else one["weight"] for one in components
-    ]
-    most = max(possible, default=1.0)
-    before = _matching(components, then)
+    missing = sum(one["score"] is None for one in components)
+    shared = round(100 * (1 - record.get("coverage", 0.0)), 1)
+    most = max((one["weight"] for one in components), default=1.0)
     rows = []
-    for one, most_points, was in zip(components, possible, before, strict=True):
+    for one, was in zip(components, _matching(components, then), strict=True):
         points = None if one["score"] is None else float(one["contribution"])
+        # What all parts without data would have given is known of them together.
+        possible = shared if points is None and missing == 1 else one["weight"]
         rows.append(
             PartRow(
                 name=named(one["name"]),
                 points=points,
-                possible=most_points,
+                possible=possible,
                 change=None if points is None or was is None else round(points - was, 1),
                 why=one["why"],
                 action=one["action"],
-                bar=parts_bar(points, most_points, most),
+                bar=parts_bar(points, possible, most),
                 worst=one["name"] == record.get("largest_detractor"),
             )
         )

@@ -16,6 +16,7 @@ from services.api import coverage, queries, queue_answers, queue_queries
 from services.api.console import account, account_queries, session
 from services.api.console import history as acts_told
 from services.api.console.account_queries import Show
+from services.api.console.act_forms import OUTCOME_NAMES, SNOOZES
 from services.api.console.charts import Level, SignalFacts, health_line, usage_chart, waterfall
 from services.api.console.charts.health import ScoredDay
 from services.api.console.charts.signal import usage_of
@@ -90,6 +91,7 @@ async def get_account(
             raise unknown(account_id)
         signals = await queries.open_signals(connection, account_id)
         ranked = await queries.ranked_signals(connection, [account_id], queries.OPEN_SHOWN)
+        directory = await request.app.state.console.directory.read(connection)
     record: dict[str, Any] = _decode(found.body)
     open_now = _in_order(signals, [one.episode.episode_id for one, _ in ranked])
     return render(
@@ -103,6 +105,9 @@ async def get_account(
         titles={entry["id"]: entry["title"] for entry in entries()},
         actions={one.episode.episode_id: _decode(one.last.action) for one in open_now},
         would=account.would_change(record),
+        directory=directory,
+        snoozes=SNOOZES,
+        outcomes=OUTCOME_NAMES,
         health=await panel(request, lambda c: _health(c, found, record)),
         brief=await panel(request, lambda c: brief_of(c, found)),
         usage=await _usage(request, found, open_now, wanted),

@@ -43,7 +43,6 @@ def roll_forward(key: str, found: Mapping[str, Any]) -> Markup:
         _level("Closing", forward["closing"], currency),
         about=f"CMRR in {shown.currency_name(currency)}",
         unit=shown.currency_name(currency),
-        whole=True,
     )
 
 

@@ -10,10 +10,9 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, get_args
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Depends, Query, Request
 from msgspec import Struct
-from pydantic import ValidationError
+from pydantic import model_validator
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import RedirectResponse, Response
 
@@ -57,13 +56,22 @@ OF_NAMES: Final[dict[Of, str]] = {
 }
 
 
-class PortfolioView(PortfolioFilter):
-    """What is asked of `/v1/portfolio`, and whether the page has its panels in it."""
+class _Form(PortfolioFilter):
+    """What is asked of `/v1/portfolio`. A form sends every field; one that was left empty is not asked for."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value != ""} if isinstance(given, dict) else given
+
+
+class PortfolioView(_Form):
+    """What is asked, and whether the page has its panels in it."""
 
     whole: bool = False
 
 
-class ListView(PortfolioFilter):
+class ListView(_Form):
     """Which accounts behind a number, from where."""
 
     of: Of
@@ -71,20 +79,8 @@ class ListView(PortfolioFilter):
     cursor: str | None = None
 
 
-def _asked[V: PortfolioFilter](kind: type[V]) -> Callable[[Request], V]:
-    def read(request: Request) -> V:
-        # A form sends every field; one that was left empty is not asked for.
-        given = {name: value for name, value in request.query_params.items() if value}
-        try:
-            return kind.model_validate(given)
-        except ValidationError as error:
-            raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from None
-
-    return read
-
-
-View = Annotated[PortfolioView, Depends(_asked(PortfolioView))]
-Wanted = Annotated[ListView, Depends(_asked(ListView))]
+View = Annotated[PortfolioView, Query()]
+Wanted = Annotated[ListView, Query()]
 
 
 class _Question(Struct):

@@ -26,6 +26,8 @@ from services.api.console.charts.words import number, signed
 
 PART_WIDTH, PART_TALL = 150.0, 16.0
 ROW_TALL = 24.0
+NEAR = 1.2
+"""How far below the lowest of near values their scale begins, as a share of their spread."""
 
 
 class Step(Struct, frozen=True):
@@ -78,13 +80,9 @@ def waterfall(
     *,
     about: str = "Health",
     unit: str = "Points",
-    whole: bool = False,
     caption: str | None = None,
 ) -> Markup:
-    """From one value to another by steps that sum to the difference, each a bar where it begins and ends.
-
-    `whole`: the scale begins at 0 whatever the values; else near them, which the two whole bars show as broken.
-    """
+    """From one value to another by steps that sum to the difference, each a bar where it begins and ends."""
     title = f"{about} from {begin.name} to {end.name}"
     rows = [
         (begin.name, begin.words),
@@ -92,11 +90,11 @@ def waterfall(
         (end.name, end.words),
     ]
     said = "; ".join(f"{name} {value}" for name, value in rows) + "."
-    drawings = [_waterfall(begin, steps, end, width, whole=whole) for width in (WIDE, NARROW)]
+    drawings = [_waterfall(begin, steps, end, width) for width in (WIDE, NARROW)]
     return figure(key, title, said, drawings, Table(("Step", unit), rows), caption=caption)
 
 
-def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float, *, whole: bool) -> Drawing:
+def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float) -> Drawing:
     levels = [begin.value]
     for step in steps:
         levels.append(levels[-1] + step.change)
@@ -104,8 +102,10 @@ def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float, *,
     label = min(max(width_of(name, bold=True) for name in names) + 10, width * 0.45)
     figures = max(width_of(said, bold=True) for said in (begin.words, end.words, *(step.words for step in steps))) + 8
     low, high = min(*levels, end.value), max(*levels, end.value)
-    floor = 0.0 if whole or low < 25 or high - low > 40 else 5 * ((low - 0.6 * max(high - low, 8.0)) // 5)
-    scale = Scale(max(floor, 0.0), max(high, floor + 1), label, max(width - figures, label + 40))
+    # Small steps between high values are seen: the scale begins near them, which the two whole bars show as broken.
+    spread = high - low
+    floor = low - NEAR * spread if 0 < spread < low / 2 else 0.0
+    scale = Scale(floor, high if high > floor else floor + 1, label, max(width - figures, label + 40))
     parts: list[Markup] = []
 
     def row(n: int, name: str, look: str, a: float, b: float, said: str) -> None:

@@ -29,7 +29,7 @@ class ScoredDay(Struct, frozen=True):
 def health_line(key: str, history: Sequence[ScoredDay], until: dt.date, *, caption: str | None = None) -> Markup:
     """The last 92 days up to `until`; nothing where fewer than two of them have a score."""
     first = until - dt.timedelta(days=SHOWN_DAYS - 1)
-    shown = [one for one in history if first <= one.day <= until]
+    shown = sorted((one for one in history if first <= one.day <= until), key=lambda one: one.day)
     scored = [(one.day, one.score) for one in shown if one.score is not None]
     if len(scored) < 2:
         return Markup("")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal, InvalidOperation
 
+VAST = 10**12
+"""From here on a number is written with its power of ten."""
 MEASURES = {
     "nps": "NPS",
     "mrr": "MRR",
@@ -18,6 +20,8 @@ MEASURES = {
 
 def number(value: float | int | Decimal) -> str:
     """1,204 · 43.2 · 0.057: groups of three, and as many places as a small number needs."""
+    if abs(float(value)) >= VAST:
+        return f"{value:.3g}"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int):
