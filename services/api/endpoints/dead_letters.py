@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from services.api import cursors
 from services.api import dead_letter_answers as shapes
-from services.api.answers import answer, page
+from services.api.answers import ProblemDetails, answer, page
 from services.api.auth import require
 from services.api.cursors import ByOffset
 from services.api.database import writing
@@ -45,7 +45,13 @@ async def group_dead_letters(request: Request, parameters: Annotated[Parameters,
     return answer(shapes.groups(await held.groups()))
 
 
-@router.post("/replay", responses={200: {"model": shapes.ReplayAnswer}})
+@router.post(
+    "/replay",
+    responses={
+        200: {"model": shapes.ReplayAnswer},
+        404: {"model": ProblemDetails, "description": "There is no such dead letter"},
+    },
+)
 async def replay_dead_letters(
     request: Request,
     asked: ReplayRequest,
