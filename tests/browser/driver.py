@@ -72,6 +72,7 @@ class Browser:
 
     def size(self, size: tuple[int, int]) -> None:
         """The window's inner size in CSS pixels."""
+        self._window = size
         self.command(
             "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=False
         )
@@ -152,8 +153,9 @@ class Browser:
         """By how many pixels the page is wider than the window."""
         return int(self.run("return document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
-    def picture(self, path: Path, size: tuple[int, int]) -> None:
-        """The page as PNG, as in a window of this width and as high as the page, up to `HIGHEST`."""
+    def picture(self, path: Path) -> None:
+        """The page as PNG, as in a window of the same width that is as high as the page, up to `HIGHEST`."""
+        size = self._window
         height = int(self.run("return document.documentElement.scrollHeight"))
         self.size((size[0], max(size[1], min(HIGHEST, height))))
         made = self.command("Page.captureScreenshot", format="png")
