@@ -70,6 +70,8 @@ class Handling(Base):
     __table_args__ = (
         Index("ix_handlings_account", "account_id"),
         Index("ix_handlings_assignee", "assignee", "episode_id"),
+        Index("ix_handlings_acknowledged", "first_acknowledged_at"),
+        Index("ix_handlings_closed", "closed_at"),
     )
 
     episode_id: Mapped[str] = mapped_column(Key, primary_key=True)

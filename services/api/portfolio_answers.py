@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 from pydantic import BaseModel, Field
 
+from schemas.lifecycle import OUTCOMES
+from services.api import portfolio_handling_queries as handling
 from services.api import portfolio_queries as cells
 from services.api import portfolio_report_queries as reports
 from services.api.portfolio import load, money, sheet, time_to_value
@@ -225,7 +227,11 @@ class LoadAnswer(BaseModel):
 
 
 class TriggeredAnswer(BaseModel):
-    """Signals of one kind in the period. What people did with them is null until it is recorded."""
+    """Signals of one kind in the period, and what people did with them in it.
+
+    `acknowledged` counts those that somebody first acknowledged, snoozed or closed, `closed` those closed. Hours are from
+    when the signal could be seen. `precision` is the share of the closed that were no false alarm.
+    """
 
     signal: str
     kind: str
@@ -235,11 +241,24 @@ class TriggeredAnswer(BaseModel):
     open: int
     mean_days_to_clear: float | None
     median_days_to_clear: float | None
-    acknowledged: int | None
-    closed: int | None
+    acknowledged: int
+    closed: int
     mean_hours_to_acknowledge: float | None
     mean_hours_to_resolve: float | None
-    outcomes: dict[str, int] | None
+    outcomes: dict[str, int]
+    precision: float | None
+
+
+class PersonAnswer(BaseModel):
+    """What was done in the period with the signals of one person: the assignee's, else the account's CSM's."""
+
+    person: str | None
+    acknowledged: int
+    closed: int
+    mean_hours_to_acknowledge: float | None
+    mean_hours_to_resolve: float | None
+    outcomes: dict[str, int]
+    precision: float | None
 
 
 class OwnerAnswer(BaseModel):
@@ -249,15 +268,16 @@ class OwnerAnswer(BaseModel):
     triggered: int
     cleared: int
     open: int
-    acknowledged: int | None
-    closed: int | None
+    acknowledged: int
+    closed: int
 
 
 class SignalsAnswer(BaseModel):
-    """Signals in the period by kind and by owner."""
+    """Signals in the period by kind, by whose task they are, and by person, those who had most first, 200 at most."""
 
     by_signal: list[TriggeredAnswer]
     by_owner: list[OwnerAnswer]
+    by_person: list[PersonAnswer]
 
 
 class GapAnswer(BaseModel):
@@ -718,10 +738,19 @@ def _manager(csm: str | None, found: list[cells.Carried], most: int) -> dict[str
     }
 
 
-def signals(found: list[reports.Triggered]) -> dict[str, Any]:
-    """A `SignalsAnswer`."""
-    nothing_yet = {"acknowledged": None, "closed": None}
+def signals(
+    found: list[reports.Triggered], handled: dict[str, handling.Handled], people: list[handling.Handled]
+) -> dict[str, Any]:
+    """A `SignalsAnswer`. `handled` is by signal."""
     owners = sorted({entry.owner for entry in found}, key=lambda name: (name is None, name or ""))
+
+    def done(owner: str | None) -> dict[str, int]:
+        theirs = [handled[entry.signal] for entry in found if entry.owner == owner and entry.signal in handled]
+        return {
+            "acknowledged": sum(entry.acknowledged for entry in theirs),
+            "closed": sum(entry.closed for entry in theirs),
+        }
+
     return {
         "by_signal": [
             {
@@ -733,17 +762,26 @@ def signals(found: list[reports.Triggered]) -> dict[str, Any]:
                 "open": entry.open,
                 "mean_days_to_clear": _rounded(entry.mean_days),
                 "median_days_to_clear": _rounded(entry.median_days),
-                **nothing_yet,
-                "mean_hours_to_acknowledge": None,
-                "mean_hours_to_resolve": None,
-                "outcomes": None,
+                **_handled(handled.get(entry.signal)),
             }
             for entry in found
         ],
         "by_owner": [
-            {"owner": owner} | signal_count(entry for entry in found if entry.owner == owner) | nothing_yet
+            {"owner": owner} | signal_count(entry for entry in found if entry.owner == owner) | done(owner)
             for owner in owners
         ],
+        "by_person": [{"person": entry.name} | _handled(entry) for entry in people],
+    }
+
+
+def _handled(found: handling.Handled | None) -> dict[str, Any]:
+    return {
+        "acknowledged": 0 if found is None else found.acknowledged,
+        "closed": 0 if found is None else found.closed,
+        "mean_hours_to_acknowledge": None if found is None else _rounded(found.hours_to_acknowledge),
+        "mean_hours_to_resolve": None if found is None else _rounded(found.hours_to_resolve),
+        "outcomes": dict.fromkeys(OUTCOMES, 0) if found is None else found.outcomes,
+        "precision": None if found is None else _rounded(found.precision),
     }
 
 

@@ -23,7 +23,7 @@ REFERENCE_SCORE: Final = 70
 NAMES_FROM: Final = 200
 
 
-async def _read[T](connection: AsyncConnection, kind: type[T], statement: str, given: dict[str, Any]) -> list[T]:
+async def read_rows[T](connection: AsyncConnection, kind: type[T], statement: str, given: dict[str, Any]) -> list[T]:
     """Rows as structs; amounts are read from their text, so that they stay exact."""
     found = await connection.execute(text(statement), given)
     return [msgspec.convert(dict(row._mapping), kind) for row in found]
@@ -89,7 +89,7 @@ async def triggered(connection: AsyncConnection, asked: Asked) -> list[Triggered
         FROM ({_counted("x.signal, x.kind", "JOIN j ON j.account_id = x.account_id" if asked.where else "")}) x
         GROUP BY signal, kind ORDER BY 3 DESC, 1
     """
-    found = await _read(connection, Triggered, statement, values(asked))
+    found = await read_rows(connection, Triggered, statement, values(asked))
     signals = [entry.signal for entry in found]
     owners = await connection.execute(text(OWNERS), {"end": asked.period.end, "signals": signals})
     by_signal = {row.signal: row.owner for row in owners}
@@ -105,7 +105,7 @@ async def triggered_by_group(connection: AsyncConnection, asked: Asked) -> list[
         SELECT "group", {SUMS} FROM ({_counted('j.grp AS "group"', "JOIN j ON j.account_id = x.account_id")}) x
         GROUP BY 1
     """
-    return await _read(connection, TriggeredIn, statement, values(asked))
+    return await read_rows(connection, TriggeredIn, statement, values(asked))
 
 
 # --- one manager ---------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ async def renewals_at_risk(connection: AsyncConnection, asked: Asked) -> list[Re
           AND e.renewal_date BETWEEN :day AND :day + {WITHIN_DAYS}
         ORDER BY e.renewal_date, e.account_id LIMIT {LISTED}
     """
-    return await _read(connection, RenewalAtRisk, statement, values(asked))
+    return await read_rows(connection, RenewalAtRisk, statement, values(asked))
 
 
 async def upsell(connection: AsyncConnection, asked: Asked) -> list[Upsell]:
@@ -204,7 +204,7 @@ async def upsell(connection: AsyncConnection, asked: Asked) -> list[Upsell]:
           AND (x.cleared_at IS NULL OR x.cleared_at >= :end)
         ORDER BY e.currency, e.mrr DESC NULLS LAST, x.opened_at, x.episode_id LIMIT {LISTED}
     """
-    return await _read(connection, Upsell, statement, values(asked))
+    return await read_rows(connection, Upsell, statement, values(asked))
 
 
 async def advocacy(connection: AsyncConnection, asked: Asked) -> list[Activity]:
@@ -215,7 +215,7 @@ async def advocacy(connection: AsyncConnection, asked: Asked) -> list[Activity]:
         WHERE m.kind IN ('reference', 'review', 'referral') AND m.time >= :start AND m.time < :end AND {at_end(asked)}
         GROUP BY m.kind ORDER BY m.kind
     """
-    return await _read(connection, Activity, statement, values(asked))
+    return await read_rows(connection, Activity, statement, values(asked))
 
 
 # --- named reports -------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ async def _segments(
         ORDER BY (count(*) FILTER (WHERE NOT customer))::numeric / count(*) DESC, count(*) DESC, name, currency
         LIMIT {LISTED}
     """
-    return await _read(connection, Segment, statement, values(asked))
+    return await read_rows(connection, Segment, statement, values(asked))
 
 
 async def discounts(connection: AsyncConnection, asked: Asked) -> Discounts:
@@ -341,7 +341,7 @@ async def discounts(connection: AsyncConnection, asked: Asked) -> Discounts:
             AND g.subscription_id = f.subscription_id AND g.renewal AND g.since < f.since)
         ) x
     """
-    return (await _read(connection, Discounts, statement, values(asked)))[0]
+    return (await read_rows(connection, Discounts, statement, values(asked)))[0]
 
 
 async def feature_requests(connection: AsyncConnection, asked: Asked) -> tuple[list[Requested], list[Topic]]:
@@ -362,7 +362,9 @@ async def feature_requests(connection: AsyncConnection, asked: Asked) -> tuple[l
         GROUP BY topic ORDER BY 2 DESC, 1 LIMIT {TOPICS_SHOWN}
     """
     given = values(asked)
-    return await _read(connection, Requested, by_segment, given), await _read(connection, Topic, by_topic, given)
+    return await read_rows(connection, Requested, by_segment, given), await read_rows(
+        connection, Topic, by_topic, given
+    )
 
 
 async def look_alikes(connection: AsyncConnection, asked: Asked) -> list[Cohort]:
@@ -383,7 +385,7 @@ async def look_alikes(connection: AsyncConnection, asked: Asked) -> list[Cohort]
         WHERE {at_end(asked)} GROUP BY 1, 2 HAVING bool_or(e.churned)
         ORDER BY count(*) FILTER (WHERE e.churned) DESC, 1, 2 LIMIT {COHORTS_SHOWN}
     """
-    return await _read(connection, Cohort, statement, values(asked))
+    return await read_rows(connection, Cohort, statement, values(asked))
 
 
 async def references(connection: AsyncConnection, asked: Asked) -> list[Reference]:
@@ -398,4 +400,4 @@ async def references(connection: AsyncConnection, asked: Asked) -> list[Referenc
           AND e.account_id NOT IN (SELECT r.account_id FROM ({RISKS}) r WHERE r.risk > 0)
         ORDER BY m.last_given NULLS FIRST, l.score DESC, e.account_id LIMIT {LISTED}
     """
-    return await _read(connection, Reference, statement, values(asked))
+    return await read_rows(connection, Reference, statement, values(asked))

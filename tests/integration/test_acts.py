@@ -15,10 +15,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from schemas.lifecycle import STATUSES
-from services.api import acts, handled, queries, queue_queries
+from services.api import acts, handled, portfolio_handling_queries, queries, queue_queries
 from services.api.acts import Wanted
 from services.api.lifecycle import CONTENTS, ActName
 from services.api.parameters import QueueFilter, SignalFilter
+from services.api.portfolio.period import resolve
+from services.api.portfolio_queries import Asked
 from services.api.queries import SignalRecord
 from services.common import db, people
 from services.common.problems import Problem
@@ -320,3 +322,35 @@ async def test_an_erased_account_leaves_nothing_that_people_did(migrated_databas
     with pytest.raises(Problem) as gone:
         await acts.act(engine, "ana", "e1", asked("comment", 1, comment="still?"))
     assert gone.value.status == 404
+
+
+async def test_what_people_did_is_counted_with_how_soon_and_how_it_ended(
+    migrated_database: str, engine: AsyncEngine
+) -> None:
+    names = ["e1", "e2", "e3", "e4"]
+    await write(
+        migrated_database,
+        *(transition("acme", name, 1, "raised", csm="Ana", signal="usage.decline") for name in names),
+        transition("acme", "e5", 1, "raised", csm="Ana", signal="support.burst"),
+    )
+    async with engine.begin() as connection:
+        await people.put_user(connection, "ben", scopes=["operate"], by="test")
+        await connection.execute(text("UPDATE episodes SET recorded_at = now() - interval '6 hours'"))
+    await acts.act(engine, "ben", "e1", asked("assign", 0, to="ben"))
+    await acts.act(engine, "ben", "e1", asked("close", 1, outcome="saved"))
+    await acts.act(engine, "cleo", "e2", asked("close", 0, outcome="false_alarm"))
+    await acts.act(engine, "cleo", "e3", asked("acknowledge", 0))
+    await acts.act(engine, "cleo", "e4", asked("comment", 0, comment="hm"))
+    now = dt.datetime.now(dt.UTC)
+    this = Asked(period=resolve(now, None, None, now.date()), group_by=None, where={})
+    async with engine.connect() as read:
+        (decline,) = (await portfolio_handling_queries.by_signal(read, this)).values()
+        persons = {entry.name: entry for entry in await portfolio_handling_queries.by_person(read, this)}
+        narrowed = Asked(period=this.period, group_by=None, where={"csm": "Zoe"})
+        assert await portfolio_handling_queries.by_signal(read, narrowed) == {}
+    # A comment is no answer; nobody touched support.burst.
+    assert (decline.name, decline.acknowledged, decline.closed, decline.precision) == ("usage.decline", 3, 2, 0.5)
+    assert decline.outcomes == {"saved": 1, "saved_by_concession": 0, "churned": 0, "false_alarm": 1, "no_action": 0}
+    assert round(decline.hours_to_acknowledge or 0) == round(decline.hours_to_resolve or 0) == 6
+    assert (persons["ben"].acknowledged, persons["ben"].closed, persons["ben"].precision) == (1, 1, 1.0)
+    assert (persons["Ana"].acknowledged, persons["Ana"].closed, persons["Ana"].precision) == (2, 1, 0.0)

@@ -362,12 +362,14 @@ def test_time_to_value_by_quarter(api: Asking) -> None:
     ]
 
 
-def test_signals_by_kind_and_owner_leave_room_for_what_people_do(api: Asking) -> None:
+def test_signals_by_kind_and_owner(api: Asking) -> None:
     found = api.portfolio(**YEAR)["signals"]
     burst = next(entry for entry in found["by_signal"] if entry["signal"] == "support.burst")
     assert (burst["triggered"], burst["cleared"], burst["open"], burst["owner"]) == (1, 1, 0, "csm")
     assert burst["mean_days_to_clear"] == burst["median_days_to_clear"] == 1.0
-    assert burst["acknowledged"] is burst["outcomes"] is burst["mean_hours_to_resolve"] is None
+    assert (burst["acknowledged"], burst["closed"]) == (0, 0)
+    assert burst["mean_hours_to_acknowledge"] is burst["mean_hours_to_resolve"] is burst["precision"] is None
+    assert found["by_person"] == []
     assert [(entry["owner"], entry["triggered"]) for entry in found["by_owner"]] == [("csm", 4)]
     assert api.portfolio(**YEAR, include="reports")["signals"] is None
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from services.api import portfolio_answers as answers
+from services.api import portfolio_handling_queries as handling
 from services.api import portfolio_queries as queries
 from services.api import portfolio_report_queries as reports
 from services.api.answers import answer
@@ -75,7 +76,11 @@ async def read(
         "churn_reasons": answers.reasons(found.reasons),
         "time_to_value": answers.value_trend(found.value),
         "load": answers.carried(found.carried, wanted.accounts_per_csm or config.accounts_per_csm),
-        "signals": None if triggered is None else answers.signals(triggered),
+        "signals": None
+        if triggered is None
+        else answers.signals(
+            triggered, await handling.by_signal(connection, asked), await handling.by_person(connection, asked)
+        ),
         "sheet": await _sheet(connection, asked, sheet_of, counted) if sheet_of else None,
         "reports": await read_reports(connection, asked, found) if "reports" in wanted.include else None,
     }

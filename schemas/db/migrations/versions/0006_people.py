@@ -92,6 +92,8 @@ def upgrade() -> None:
     )
     op.create_index("ix_handlings_account", "handlings", ["account_id"], unique=False)
     op.create_index("ix_handlings_assignee", "handlings", ["assignee", "episode_id"], unique=False)
+    op.create_index("ix_handlings_acknowledged", "handlings", ["first_acknowledged_at"], unique=False)
+    op.create_index("ix_handlings_closed", "handlings", ["closed_at"], unique=False)
     op.create_table(
         "audit",
         sa.Column("entry", sa.BigInteger(), sa.Identity(), nullable=False),
