@@ -154,6 +154,7 @@ async def test_the_recorder_keeps_nothing_of_its_account(connection: Any) -> Non
         assert told.empty()
     async with asyncio.timeout(WITHIN_S):
         assert json.loads(await told.get()) == {
+            "account": CANARY,
             "signal": "pilot.unready",
             "type": "signal.raised",
             "time": DAY_0.isoformat().replace("+00:00", "Z"),

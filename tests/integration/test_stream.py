@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,8 +24,9 @@ from services.api.stream import Gap, Mark, Tail, Wanted, Watcher
 from services.common import db, keys
 from services.common.problems import Problem
 from tests.conftest import clean_environment
-from tests.harness import Service, free_ports, start_service
+from tests.harness import free_ports, start_service, wait_for
 
+PAGE = Path(__file__).parent.parent.parent / "docs" / "streams.md"
 WITHIN_S = 10
 
 APPEND = """
@@ -212,19 +218,28 @@ async def _away(*arguments: object) -> list[Entry]:
 # --- over HTTP -----------------------------------------------------------------------------------------------------
 
 
+class Api:
+    """The api's process, which can be ended and started again, and a key."""
+
+    def __init__(self, env: dict[str, str], key: str) -> None:
+        self.env = env
+        self.key = key
+        self.service = start_service("api", env)
+
+    def again(self) -> None:
+        """Start it where it was."""
+        self.service = start_service("api", self.env)
+
+
 @pytest.fixture
-def api(migrated_database: str, tmp_path: Path) -> Iterator[tuple[Service, dict[str, str]]]:
+def api(migrated_database: str, tmp_path: Path) -> Iterator[Api]:
     port, metrics_port = free_ports(2)
-    service = start_service(
-        "api",
-        clean_environment()
-        | {
-            "EBBTIDE_DATA_DIR": str(tmp_path),
-            "EBBTIDE_DATABASE_URL": migrated_database,
-            "EBBTIDE_API_PORT": str(port),
-            "EBBTIDE_METRICS_PORT_API": str(metrics_port),
-        },
-    )
+    env = clean_environment() | {
+        "EBBTIDE_DATA_DIR": str(tmp_path),
+        "EBBTIDE_DATABASE_URL": migrated_database,
+        "EBBTIDE_API_PORT": str(port),
+        "EBBTIDE_METRICS_PORT_API": str(metrics_port),
+    }
 
     async def make() -> str:
         engine = db.create_engine(migrated_database, process="test", pool_size=1)
@@ -232,22 +247,86 @@ def api(migrated_database: str, tmp_path: Path) -> Iterator[tuple[Service, dict[
         await engine.dispose()
         return made.secret
 
+    found = Api(env, asyncio.run(make()))
     try:
-        yield service, {"authorization": f"Bearer {asyncio.run(make())}"}
+        yield found
     finally:
-        service.stop()
+        found.service.stop()
 
 
-def test_over_http(api: tuple[Service, dict[str, str]], migrated_database: str) -> None:
-    service, key = api
-    url = f"{service.url}/v1/stream"
-
-    async def tell(*accounts: str) -> None:
-        connection = await db.connect(migrated_database, process="test")
+def tell(url: str, *accounts: str) -> None:
+    async def append() -> None:
+        connection = await db.connect(url, process="test")
         await Told(connection).tell(*accounts)
         await connection.close()
 
-    asyncio.run(tell("acme", "birk"))
+    asyncio.run(append())
+
+
+def examples() -> dict[str, str]:
+    """The page's programs that hear the stream, by their language."""
+    blocks = re.findall(r"^```(python|js)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return {language: code for language, code in blocks if "/v1/stream" in code}
+
+
+class Example:
+    """One of the page's programs as it runs, and what it has printed."""
+
+    def __init__(self, command: list[str], api: Api) -> None:
+        env = os.environ | {"EBBTIDE_URL": api.service.url, "EBBTIDE_KEY": api.key}
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.printed: list[str] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as out:
+            for line in out:
+                self.printed.append(line.strip())
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._thread.join()
+
+
+def test_the_pages_programs_miss_nothing_while_the_api_restarts(
+    api: Api, migrated_database: str, tmp_path: Path
+) -> None:
+    code = examples()
+    (tmp_path / "listen.py").write_text(code["python"])
+    (tmp_path / "listen.mjs").write_text(code["js"])
+    running = [
+        Example([sys.executable, str(tmp_path / "listen.py")], api),
+        Example(["node", str(tmp_path / "listen.mjs")], api),
+    ]
+    try:
+        wait_for("both listen", lambda: watchers(api) == 2)
+        tell(migrated_database, "acme", "birk")
+        expected = ["1 signal.raised acme", "2 signal.raised birk"]
+        wait_for("both have heard", lambda: all(one.printed == expected for one in running))
+        assert api.service.stop() == 0
+        tell(migrated_database, "missed")
+        api.again()
+        tell(migrated_database, "new")
+        expected += ["3 signal.raised missed", "4 signal.raised new"]
+        wait_for("both have heard the rest", lambda: all(len(one.printed) >= 4 for one in running))
+        assert [one.printed for one in running] == [expected, expected]
+    finally:
+        for one in running:
+            one.end()
+
+
+def watchers(api: Api) -> float:
+    text = httpx.get(f"http://127.0.0.1:{api.env['EBBTIDE_METRICS_PORT_API']}/metrics").text
+    return float(next(line for line in text.splitlines() if line.startswith("ebbtide_stream_watchers ")).split()[1])
+
+
+def test_over_http(api: Api, migrated_database: str) -> None:
+    service, key = api.service, {"authorization": f"Bearer {api.key}"}
+    url = f"{service.url}/v1/stream"
+    tell(migrated_database, "acme", "birk")
     with httpx.Client(timeout=WITHIN_S) as client:
         assert client.get(url).status_code == 401
         refused = client.get(url, headers=key | {"last-event-id": "x"})
