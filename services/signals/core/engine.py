@@ -66,6 +66,7 @@ SUMS = ("usage", "health")
 """Families that say how usage or the account as a whole goes, not what happened to it."""
 SUBJECT_FACTS = Fact.USER | Fact.LOGIN | Fact.SURVEY
 NOBODY: tuple[str, ...] = ()
+NO_PAST = Past()
 
 
 class Engine:
@@ -510,7 +511,7 @@ class Engine:
             past = context.account.dossier.past.get(signal.id, {}).get(context.subject)
         else:
             past = (context.account.hot.past if context.user is None else context.user.past).get(signal.id)
-        return past or Past()
+        return past or NO_PAST
 
     def _set_due(self, context: Context, signal: Signal, due: int) -> None:
         account, user = context.account, context.user
