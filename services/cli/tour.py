@@ -13,12 +13,17 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from services.common import keys
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.common import keys, people
 from services.common.addresses import base_urls
 from services.common.db import create_engine
 from services.common.settings import Settings
+from services.demo.contract import CSMS
 
 DEMO_SOURCE = "demo"
+PERSON = "mia.torres"
+"""Whose key the tour shows: a success manager of the demo's customers."""
 LOOK_EVERY_S = 1.0
 
 Say = Callable[[str], None]
@@ -26,10 +31,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class LocalKeys:
-    """The secrets that this data folder's owner tries things with: one for the api, one for ingest."""
+    """The secrets that this data folder's owner tries things with: the api's, ingest's, and one to act as `PERSON`."""
 
     api_key: str
     write_key: str
+    person_key: str
 
 
 def local_keys(config: Settings) -> LocalKeys:
@@ -46,11 +52,15 @@ async def _local_keys(config: Settings) -> LocalKeys:
     try:
         with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
             kept = LocalKeys(**json.loads(path.read_text()))
-            if await keys.lookup(engine, kept.api_key) and await keys.lookup(engine, kept.write_key):
+            secrets = (kept.api_key, kept.write_key, kept.person_key)
+            if all([await keys.lookup(engine, secret) for secret in secrets]):
                 return kept
+        async with engine.begin() as connection:
+            await _invite(connection)
         made = LocalKeys(
             (await keys.create(engine, ["read", "operate"], name="ebbtide run")).secret,
             (await keys.create(engine, ["ingest"], source=DEMO_SOURCE, name="ebbtide run")).secret,
+            (await keys.create(engine, ["operate"], name="ebbtide run", user=PERSON)).secret,
         )
     finally:
         await engine.dispose()
@@ -62,12 +72,25 @@ async def _local_keys(config: Settings) -> LocalKeys:
     return made
 
 
+async def _invite(connection: AsyncConnection) -> None:
+    """Make the demo's success managers users, and the pools that share what is not one's own."""
+    high, low = CSMS["high"], CSMS["low"]
+    for name in (*high, *low):
+        shown = name.replace(".", " ").title()
+        await people.put_user(connection, name, scopes=["operate"], name=shown, by=people.CLI)
+    await people.put_pool(connection, "enterprise", policy="load", members=high, by=people.CLI)
+    # What the customers of the tech tier have as their manager.
+    for pool in CSMS["tech"]:
+        await people.put_pool(connection, pool, policy="round_robin", members=low, by=people.CLI)
+
+
 def show_the_way(config: Settings, made: LocalKeys, say: Say, stop: threading.Event) -> None:
     """Tell where to look, and again when the first signals can be read. Returns then, or when `stop` is set."""
     since = time.monotonic()
     api, ingest = base_urls(config)["api"], base_urls(config)["ingest"]
     say(f"api    {api}   key {made.api_key}")
     say(f"ingest {ingest}   write key {made.write_key}")
+    say(f"open   {api}/   and sign in as {PERSON} with the key {made.person_key}")
     say(f"try:   curl -s -H 'Authorization: Bearer {made.api_key}' '{api}/v1/accounts?limit=5'")
     while not stop.wait(LOOK_EVERY_S):
         count = _signals(f"{api}/v1/signals?limit=1", made.api_key)
