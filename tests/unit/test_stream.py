@@ -83,7 +83,7 @@ def test_a_gap_says_from_where_to_start_over() -> None:
         "asked": 3,
         "continues_after": 40,
         "kept_since": "2026-05-01T00:00:00Z",
-        "resync": "/v1/signals?status=open",
+        "resync": "/v1/signals?status=open,acknowledged,snoozed,closed",
     }
 
 

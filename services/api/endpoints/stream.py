@@ -17,7 +17,7 @@ from services.api.stream import Gap, Item, Mark, Tail, Wanted
 
 router = APIRouter(prefix="/v1/stream", tags=["stream"], dependencies=[Depends(require("read"))])
 
-RESYNC: Final = "/v1/signals?status=open"
+RESYNC: Final = "/v1/signals?status=open,acknowledged,snoozed,closed"
 
 _encode: Final = msgspec.json.Encoder().encode
 
