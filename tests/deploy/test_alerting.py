@@ -108,28 +108,20 @@ def test_annotations_expand(tmp_path: Path) -> None:
     for path in TESTS:
         file = yaml.safe_load(path.read_text())
         file["rule_files"] = [str((path.parent / each).resolve()) for each in file["rule_files"]]
-        file["tests"] = [
-            each
-            | {
-                "promql_expr_test": [],
-                "alert_rule_test": [
-                    {
-                        "alertname": each["name"].split()[0],
-                        "eval_time": each["promql_expr_test"][0]["eval_time"],
-                        "exp_alerts": [],
-                    }
-                ],
-            }
-            for each in file["tests"]
-            if each.get("promql_expr_test")
-        ]
+        first: dict[str, dict[str, Any]] = {}
+        for each in file["tests"]:
+            if each.get("promql_expr_test"):
+                name = each["name"].split()[0]
+                when = each["promql_expr_test"][0]["eval_time"]
+                nothing = {"alertname": name, "eval_time": when, "exp_alerts": []}
+                first.setdefault(name, each | {"promql_expr_test": [], "alert_rule_test": [nothing]})
+        file["tests"] = list(first.values())
         written = tmp_path / path.name
         written.write_text(yaml.safe_dump(file))
         # It is expected to fail: what promtool got instead of nothing is what is looked at.
         got = subprocess.run(["promtool", "test", "rules", str(written)], capture_output=True, text=True, check=False)
         told = got.stdout + got.stderr
-        seen |= set(re.findall(r'got:\[\s*0:\s*Labels:\{alertname="(\w+)"', told))
-        seen |= set(re.findall(r"alertname[:=] ?\"?(\w+)", told))
+        seen |= set(re.findall(r'alertname="(\w+)"', told))
         for wrong in ("error expanding", "<no value>", "%!"):
             assert wrong not in told, told
     assert seen >= set(RULES)

@@ -29,7 +29,7 @@ class Scene:
         self.services: dict[str, Service] = {}
 
     def start(self, name: str) -> None:
-        self.services[name] = start_service(name, self.env)
+        self.services[name] = start_service(name, self.env, within=90)
 
     def quiet(self) -> bool:
         return not self.prometheus.alerts() and not self.told.firing
@@ -60,6 +60,7 @@ def _well(scene: Scene) -> bool:
 
 
 def test_each_process_that_stops_raises_its_alert_and_only_it(scene: Scene) -> None:
+    assert scene.prometheus.query("max(scrape_samples_scraped)")[0][1] < 3000
     for name in PROCESSES:
         alert = f"Ebbtide{name.capitalize()}Down"
         assert scene.services[name].stop() == 0
