@@ -252,14 +252,14 @@ class Ledger:
         """What waits to be tried again is tried now."""
         await self._execute(HURRY, webhook_id, now)
 
-    async def record(self, webhook_id: str, sent: Sent, outcome: Outcome, verdict: Verdict) -> str | None:
-        """Keep the result of an attempt, with all that follows from it. Returns the endpoint's URL where it is disabled.
+    async def record(self, webhook_id: str, sent: Sent, outcome: Outcome, verdict: Verdict) -> bool:
+        """Keep the result of an attempt, with all that follows from it. Returns whether the endpoint is disabled by it.
 
         Nothing is kept of an endpoint that was deleted meanwhile.
         """
         async with self._turn, self._connection.transaction():
             if await self._connection.fetchrow(TAKE, webhook_id) is None:
-                return None
+                return False
             delivery_id, attempt = await self._written(webhook_id, sent, outcome, verdict)
             await self._connection.execute(
                 WRITE_ATTEMPT,
@@ -277,7 +277,7 @@ class Ledger:
             )
             if sent.replay_id is not None and sent.feed_id is not None:
                 await self._connection.execute(ADVANCE_REPLAY, sent.replay_id, sent.feed_id + 1)
-            return None if verdict.disable is None else await self._disable(webhook_id, outcome, verdict)
+            return verdict.disable is not None and await self._disable(webhook_id, outcome, verdict)
 
     async def _written(self, webhook_id: str, sent: Sent, outcome: Outcome, verdict: Verdict) -> tuple[int, int]:
         finished = None if verdict.state == "retrying" else outcome.at
@@ -299,10 +299,10 @@ class Ledger:
             )
         return row[0], row[1]
 
-    async def _disable(self, webhook_id: str, outcome: Outcome, verdict: Verdict) -> str | None:
+    async def _disable(self, webhook_id: str, outcome: Outcome, verdict: Verdict) -> bool:
         row = await self._connection.fetchrow(DISABLE, webhook_id, outcome.at, verdict.disable)
         if row is None:
-            return None
+            return False
         since = verdict.failing_since or outcome.at
         told = {
             "webhook_id": webhook_id,
@@ -317,7 +317,7 @@ class Ledger:
             if DISABLED_TYPE in msgspec.json.decode(filters, type=Filter).types:
                 await self._connection.execute(TELL, other, own_message_id(), DISABLED_TYPE, json.dumps(told))
                 await self._connection.execute(TOUCH, other)
-        return str(row["url"])
+        return True
 
     async def standing(self) -> dict[str, Any]:
         """How many endpoints are well, failing or disabled, and since when the oldest entry waits."""

@@ -47,6 +47,7 @@ class Worker:
     def __init__(self, endpoint: Endpoint, ledger: Ledger, sender: Sender, *, clock: Clock, console_url: str) -> None:
         self.revision = endpoint.revision
         self._endpoint = endpoint
+        self._changed: Endpoint | None = None
         self._ledger = ledger
         self._sender = sender
         self._clock = clock
@@ -66,9 +67,7 @@ class Worker:
     def change(self, endpoint: Endpoint) -> None:
         """Somebody changed the endpoint, or asked something of it."""
         self.revision = endpoint.revision
-        self._endpoint = endpoint
-        self._cursor = max(self._cursor, endpoint.cursor)
-        self._forget_ahead()
+        self._changed = endpoint
         self._woken.set()
 
     def retire(self) -> None:
@@ -80,11 +79,16 @@ class Worker:
         """Send whatever there is, and wait for more."""
         while not self._retired:
             self._woken.clear()
+            if self._changed is not None:
+                self._endpoint, self._changed = self._changed, None
+                # What was read of it may be older than what was recorded since.
+                self._cursor = max(self._cursor, self._endpoint.cursor)
+                self._forget_ahead()
             found = await self._next()
-            if isinstance(found, Ready):
-                await self._deliver(found)
-            else:
+            if not isinstance(found, Ready):
                 await self._wait(found)
+            elif not self._retired:
+                await self._deliver(found)
 
     async def _wait(self, until: dt.datetime | None) -> None:
         seconds = LONGEST_WAIT_S
@@ -189,7 +193,7 @@ class Worker:
         disabled = await self._ledger.record(endpoint.webhook_id, sent, outcome, judged)
         self._count(outcome, judged)
         self._failing_since = judged.failing_since
-        if disabled is not None:
+        if disabled:
             self._retired = True
             metrics.WEBHOOK_DISABLED.labels(judged.disable).inc()
             log.error(
@@ -203,7 +207,6 @@ class Worker:
             await self._ledger.hurry(endpoint.webhook_id, self._clock())
         if sent.feed_id is not None and judged.state != "retrying":
             self._cursor = max(self._cursor, sent.feed_id)
-            self._scanned = max(self._scanned, self._cursor)
         if self._ahead and self._ahead[0] == sent.feed_id and judged.state != "retrying":
             self._ahead.popleft()
         elif sent.delivery_id is not None or judged.state == "retrying":

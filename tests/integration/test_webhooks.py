@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from standardwebhooks.webhooks import Webhook
 
 from schemas.webhooks import Filter
-from services.common import db
+from services.common import db, keys
 from services.common.settings import Settings
 from services.delivery import schedule
 from services.delivery.ledger import Ledger, feed_message_id
 from services.delivery.webhooks import Webhooks
 from services.signals.recorder.main import write_signals
 from services.signals.recorder.records import signal_row
-from tests.harness import start_service, wait_for
+from tests.harness import Service, start_service, wait_for
 from tests.receiver import Answer, Got, Receiver, receiver
 from tests.recorded import Stored, erased, transition
 
@@ -170,6 +172,31 @@ async def test_an_endpoint_that_fails_recovers_and_rotates_gets_everything_once_
     assert await connection.fetchval("SELECT failing_since FROM webhooks") is None
 
 
+async def test_changes_in_the_middle_and_a_flaky_receiver_neither_repeat_nor_pass_over_a_message(
+    connection: Any, migrated_database: str, target: Receiver, quick: None
+) -> None:
+    webhook_id = await subscribe(connection, "a", target.url + "/")
+    chance = random.Random(11)
+    taken: list[str] = []
+
+    def answer(got: Got) -> Answer:
+        if chance.random() < 0.2:
+            return Answer(500)
+        taken.append(got.id)
+        return Answer(after_s=chance.random() / 50)
+
+    target.answer = answer
+    async with sending(migrated_database):
+        for number in range(60):
+            await record(connection, raised(number))
+            if number % 3 == 0:
+                await connection.execute("UPDATE webhooks SET revision = revision + 1")
+        await until("all", lambda: len(taken) >= 60)
+    ids = [row[0] for row in await connection.fetch("SELECT id FROM feed ORDER BY id")]
+    assert taken == [feed_message_id(webhook_id, feed_id) for feed_id in ids]
+    assert {row[2] for row in await log_of(connection, webhook_id)} == {"delivered"}
+
+
 async def test_a_crash_after_the_send_repeats_the_same_message_and_loses_none(
     connection: Any, migrated_database: str, target: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,26 +218,54 @@ async def test_a_crash_after_the_send_repeats_the_same_message_and_loses_none(
     assert len({got.body for got in target.got if got.id == ids[1]}) == 1
 
 
-async def test_kill_while_a_receiver_thinks(
+async def test_over_the_api_with_a_rotation_and_a_kill_while_the_receiver_thinks(
     connection: Any, migrated_database: str, target: Receiver, service_env: dict[str, str]
 ) -> None:
-    webhook_id = await subscribe(connection, "a", target.url + "/")
     env = service_env | {"EBBTIDE_DATABASE_URL": migrated_database, "EBBTIDE_WEBHOOK_ALLOW_PRIVATE": "true"}
+    engine = db.create_engine(migrated_database, process="test", pool_size=1)
+    key = (await keys.create(engine, ["admin"])).secret
+    await engine.dispose()
     target.answer = lambda got: Answer(after_s=20 if got.body.count(b'"e3"') else 0)
-    service = await asyncio.to_thread(start_service, "delivery", env)
+    client = httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{env['EBBTIDE_API_PORT']}", headers={"authorization": f"Bearer {key}"}, timeout=20
+    )
+    running: list[Service] = []
     try:
+        for name in ("api", "delivery"):
+            running.append(await asyncio.to_thread(start_service, name, env, within=90))
+        made = (await client.post("/v1/webhooks", json={"url": target.url + "/"})).json()
+        path = f"/v1/webhooks/{made['webhook_id']}"
         await record(connection, *(raised(number) for number in range(1, 6)))
         await asyncio.to_thread(wait_for, "the third one", lambda: len(target.got) == 3)
-        service.kill()
+        rotated = (await client.post(f"{path}/rotate", json={})).json()
+        running.pop().kill()
         target.answer = lambda got: Answer()
-        service = await asyncio.to_thread(start_service, "delivery", env)
+        running.append(await asyncio.to_thread(start_service, "delivery", env, within=90))
         await asyncio.to_thread(wait_for, "all", lambda: len(target.got) == 6)
-        assert await asyncio.to_thread(service.stop) == 0
+        assert (await client.post(f"{path}/test")).status_code == 202
+        await asyncio.to_thread(wait_for, "the test", lambda: len(target.got) == 7)
+        assert (await client.post(f"{path}/redeliver", json={"from_id": 2, "to_id": 3})).status_code == 202
+        await asyncio.to_thread(wait_for, "two again", lambda: len(target.got) == 9)
+        assert await asyncio.to_thread(running[-1].stop) == 0
+        log = (await client.get(f"{path}/deliveries")).json()["items"]
     finally:
-        service.kill()
-    ids = [feed_message_id(webhook_id, row[0]) for row in await connection.fetch("SELECT id FROM feed ORDER BY id")]
-    assert [got.id for got in target.got] == [ids[0], ids[1], ids[2], ids[2], ids[3], ids[4]]
-    assert [row[2:] for row in await log_of(connection, webhook_id)] == [("delivered", 1)] * 5
+        await client.aclose()
+        for service in running:
+            service.kill()
+    ids = [feed_message_id(made["webhook_id"], feed_id) for feed_id in range(1, 6)]
+    sent = [got.id for got in target.got]
+    assert [*sent[:6], *sent[7:]] == [ids[0], ids[1], ids[2], ids[2], ids[3], ids[4], ids[1], ids[2]]
+    assert [(each["state"], each["attempts"]) for each in reversed(log)] == [
+        ("delivered", 1),
+        ("delivered", 2),
+        ("delivered", 2),
+        ("delivered", 1),
+        ("delivered", 1),
+        ("delivered", 1),
+    ]
+    for got in target.got[3:]:
+        for secret in (made["secret"], rotated["secret"]):
+            Webhook(secret).verify(got.body, got.headers)
 
 
 async def test_gone_disables_and_tells_those_who_want_to_know(
