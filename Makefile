@@ -42,7 +42,7 @@ debian:
 
 # Minutes long: kills, freezes and restarts processes under load.
 faults: $(SYNCED)
-	$(BIN)/pytest -m long tests/faults tests/integration/test_growth.py
+	$(BIN)/pytest -m long tests/faults tests/integration/test_growth.py tests/deploy
 
 bench: $(SYNCED)
 	$(BIN)/python -m tests.bench

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def scene(service_env: dict[str, str], clean_topics: object, tmp_path: Path) -> 
         )
         scene = Scene(env, prometheus, told)
         scene.services = services
-        wait_for("everything is scraped, ready and without an alert", lambda: _well(scene), within=60)
+        wait_for("everything is scraped, ready and without an alert", lambda: _well(scene), within=120)
         told.ever.clear()
         yield scene
 
@@ -69,6 +70,34 @@ def test_each_process_that_stops_raises_its_alert_and_only_it(scene: Scene) -> N
         assert scene.told.names() == {alert}
         assert scene.prometheus.alerts() == {alert: "firing"}
         scene.start(name)
-        wait_for(f"{alert} is resolved", lambda: _well(scene), within=30)
+        wait_for(f"{alert} is resolved", lambda: _well(scene), within=60)
         assert set(scene.told.ever) == {alert}, "told of something else, too"
         scene.told.ever.clear()
+
+
+@pytest.mark.long
+def test_a_server_that_goes_away_is_told_of_and_not_who_waits_for_it(
+    scene: Scene, kafka: Any, postgres: Any, migrated_template: str
+) -> None:
+    database = scene.env["EBBTIDE_DATABASE_URL"].rpartition("/")[2]
+
+    def alone(alert: str) -> None:
+        wait_for(f"{alert} is told", lambda: scene.told.names(), within=40)
+        wait_for("others are not ready", lambda: "EbbtideNotReady" in scene.prometheus.alerts(), within=40)
+        time.sleep(8 * QUIET_S)
+        assert scene.prometheus.alerts()["EbbtideNotReady"] == "firing"
+        assert set(scene.told.ever) == {alert}
+        assert scene.told.names() == {alert}
+
+    postgres.server.drop_database(database)
+    alone("EbbtidePostgresUnreachable")
+    postgres.server.create_database(database, template=migrated_template)
+    wait_for("it is well again", lambda: _well(scene), within=90)
+    scene.told.ever.clear()
+    kafka.stop()
+    try:
+        alone("EbbtideKafkaUnreachable")
+    finally:
+        kafka.start()
+        kafka.wait_ready()
+    wait_for("it is well again", lambda: _well(scene), within=120)
