@@ -39,40 +39,40 @@ def first_row(browser: Browser, query: str = "") -> str:
     return focused(browser)
 
 
-def path_of_first_signal(browser: Browser) -> str:
+def path_of_first_signal(browser: Browser, query: str = "?whose=all") -> str:
     """The page of the signal at the top of the queue."""
-    browser.open("/queue?whose=all")
+    browser.open(f"/queue{query}")
     return str(browser.find(f"{ROWS} [data-open]").get_attribute("href")).removeprefix(browser.base)
 
 
 # --- how pages look ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible_and_keep_to_the_policy(
-    signed_in: Browser, shots: Path, scheme: str, size: tuple[int, int]
-) -> None:
-    signal = path_of_first_signal(signed_in)
-    signed_in.scheme(scheme)
-    signed_in.size(size)
+def test_pages_are_accessible_and_keep_to_the_policy(signed_in: Browser, shots: Path, scheme: str) -> None:
     pages = {
         "queue": "/queue",
         "queue-nothing-matches": "/queue?whose=me&severity=critical&kind=opportunity",
-        "signal": signal,
+        "signal": path_of_first_signal(signed_in),
         "preferences": "/preferences",
         "help": "/help",
         "not-found": "/signals/there-is-none",
         "sign-in": "/sign-in?next=/queue",
     }
+    signed_in.scheme(scheme)
     wrong: dict[str, list[str]] = {}
     for name, path in pages.items():
-        signed_in.open(path)
-        signed_in.find("main")
-        found = [*signed_in.findings(), *(line for line in signed_in.heard() if " 404 " not in line)]
-        if signed_in.overflow():
-            found.append(f"wider than the window by {signed_in.overflow()} px")
-        signed_in.picture(shots / f"{name}-{scheme}-{size[0]}.png")
+        found = []
+        for size in (WIDE, NARROW):
+            signed_in.size(size)
+            if size == WIDE:
+                signed_in.open(path)
+                signed_in.find("main")
+                found += [line for line in signed_in.heard() if " 404 " not in line]
+            found += signed_in.findings()
+            if signed_in.overflow():
+                found.append(f"wider than the window by {signed_in.overflow()} px")
+            signed_in.picture(shots / f"{name}-{scheme}-{size[0]}.png")
         if found:
             wrong[name] = found
     signed_in.scheme("light")
@@ -224,7 +224,7 @@ def test_rows_change_in_place_and_new_ones_wait(
     assert focused(signed_in) == first
     asyncio.run(raised(site.url))
     signed_in.until(lambda: signed_in.find("#fresh").is_displayed())
-    assert signed_in.text("#fresh") == "1 new: press ."
+    assert signed_in.text("#fresh").split() == ["1", "new:", "press", "."]
     assert [row.get_attribute("id") for row in signed_in.every(ROWS)] == before
     signed_in.press(".")
     signed_in.until(lambda: not signed_in.find("#fresh").is_displayed())
@@ -264,7 +264,7 @@ def test_acts_work_with_scripts_off(site: Site, chromium: Callable[..., Browser]
 
 
 def test_who_may_only_read_sees_no_acts_and_the_scope_named(site: Site, chromium: Callable[..., Browser]) -> None:
-    made = chromium("looker")
+    made = chromium("cold")
     made.sign_in(site.keys["looker"])
     assert "To act, sign in with a key that has the scope operate" in made.text(".lacks")
     assert made.every(f"{ROWS} button, {ROWS} input") == []
@@ -277,7 +277,8 @@ def test_who_may_only_read_sees_no_acts_and_the_scope_named(site: Site, chromium
 
 
 def test_signing_in_and_out(site: Site, chromium: Callable[..., Browser]) -> None:
-    made = chromium("door")
+    made = chromium("cold")
+    made.driver.delete_all_cookies()
     made.open("/queue?tier=low")
     assert made.path == "/sign-in?next=/queue%3Ftier%3Dlow"
     made.find("#key").send_keys("eb_wrong")

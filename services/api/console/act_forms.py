@@ -81,7 +81,7 @@ def wanted(form: Form, me: str | None, directory: Directory, clock: Clock) -> Wa
         act=act,
         content=content,
         version=_number(form, "version"),
-        seen=_number(form, "seen"),
+        seen=None if form.get("seen") is None else _number(form, "seen"),
         # Two clicks are one act; another button of the same row is another.
         request_id=None if asked is None else f"{asked}.{do}"[:64],
     )
