@@ -147,21 +147,34 @@ class Tail:
         metrics.STREAM_WATCHERS.set(len(self._watchers))
 
     async def _run(self) -> None:
-        try:
-            while self._watchers and not self._stopping.is_set():
-                try:
-                    whole = await self._look()
-                except UNREACHABLE as error:
-                    log.warning("the feed cannot be read, will go on", problem=repr(error))
-                    await self._wait(PAUSE_S)
-                else:
-                    await self._wait(0 if whole else POLL_S)
-        finally:
-            # Nothing is awaited from here on: whoever enters next starts another.
-            self._task, self.position = None, None
-            self.started.clear()
-            for watcher in self._watchers:
-                watcher.ended.set()
+        following = asyncio.create_task(self._follow())
+        told = asyncio.create_task(self._stopping.wait())
+        # Beside it: a database that hangs must not hold the end of the process up.
+        await asyncio.wait((following, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if following.done() and following.exception() is None:
+            return
+        self._rest()
+        for watcher in self._watchers:
+            watcher.ended.set()
+        if not following.cancel():
+            following.result()
+
+    async def _follow(self) -> None:
+        while self._watchers:
+            try:
+                whole = await self._look()
+            except UNREACHABLE as error:
+                log.warning("the feed cannot be read, will go on", problem=repr(error))
+                await asyncio.sleep(PAUSE_S)
+            else:
+                await asyncio.sleep(0 if whole else POLL_S)
+        # At once, with nothing awaited between: whoever enters next starts another.
+        self._rest()
+
+    def _rest(self) -> None:
+        self._task, self.position = None, None
+        self.started.clear()
 
     async def _look(self) -> bool:
         """Hand on what is new. Whether there may be more at once."""
@@ -174,12 +187,6 @@ class Tail:
                 watcher.hear(entry)
             self.position = entry.id
         return len(entries) == PAGE
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 class Watcher:
