@@ -6,6 +6,7 @@ It ends now, so that what is new is new; the same code says the same of every da
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Final
 
 from schemas.codec import Refusal, decode_any
@@ -29,7 +30,14 @@ CSMS: Final = {"lea.vogt": "Lea Vogt", "mia.torres": "Mia Torres", "yuki.sato": 
 
 
 def portfolio(now: dt.datetime) -> tuple[list[Stored], list[Stored]]:
-    """Records of the signal topics and `health`, and those of the input topics, as they stand at `now`."""
+    """The simulated portfolio as it stands at `now`: see `judged`."""
+    now_us = milliseconds(now) * 1000
+    lines = [line for at, line in simulate(ACCOUNTS, DAYS, SEED, now.date()).events if at <= now_us]
+    return judged(lines, now)
+
+
+def judged(lines: Sequence[bytes], now: dt.datetime) -> tuple[list[Stored], list[Stored]]:
+    """Records of the signal topics and `health`, and those of the input topics, that events in order come to at `now`."""
     engine = PartitionEngine(0, INPUT_TOPICS, load(), store := {}, partitions=1)
     said: list[Stored] = []
     sent: list[Stored] = []
@@ -51,7 +59,6 @@ def portfolio(now: dt.datetime) -> tuple[list[Stored], list[Stored]]:
         engine.work(EVERYTHING_DUE)
         take()
 
-    lines = [line for at, line in simulate(ACCOUNTS, DAYS, SEED, now.date()).events if at <= now_us]
     clock_us: int | None = None
     for number, line in enumerate(lines):
         event = decode_any(line)
@@ -71,16 +78,25 @@ def portfolio(now: dt.datetime) -> tuple[list[Stored], list[Stored]]:
     return said, sent
 
 
-async def fill_all(url: str) -> dict[str, str]:
-    """Record the portfolio and its people. Returns the secrets of keys, by whose they are."""
-    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    said, sent = portfolio(now)
+async def record(url: str, said: Sequence[Stored], sent: Sequence[Stored]) -> None:
+    """Write what the recorder would write of these records."""
     connection = await db.connect(url, process="test")
     try:
         async with connection.transaction():
             await write_signals(connection, [signal_row(record) for record in said])
             events = [event_row(record) for record in sent]
             await write_events(connection, [row for row in events if row is not None])
+    finally:
+        await connection.close()
+
+
+async def fill_all(url: str) -> dict[str, str]:
+    """Record the portfolio and its people. Returns the secrets of keys, by whose they are."""
+    now = dt.datetime.now(dt.UTC).replace(microsecond=0)
+    await record(url, *portfolio(now))
+    connection = await db.connect(url, process="test")
+    try:
+        async with connection.transaction():
             # As where something comes every minute.
             await connection.execute("UPDATE latest_scores SET as_of = now() - interval '40 s'")
     finally:

@@ -115,7 +115,7 @@ def fall(record: Mapping[str, Any], then: PartsThen | None) -> Fall | None:
         now = None if one["score"] is None else float(one["contribution"])
         change = round((now or 0.0) - (was or 0.0), 1)
         if abs(change) >= SMALLEST:
-            note = " (no data before)" if was is None else " (no data now)" if now is None else ""
+            note = ", new" if was is None else ", no data now" if now is None else ""
             steps.append(Step(named(one["name"]) + note, change))
     steps.sort(key=lambda step: (-abs(step.change), step.name))
     return Fall(then, steps, float(record["score"]))

@@ -26,6 +26,8 @@ from services.api.console.charts.words import number, signed
 
 PART_WIDTH, PART_TALL = 150.0, 16.0
 ROW_TALL = 24.0
+LABEL_MOST = 0.52
+"""The most of a drawing's width that the names of steps take."""
 NEAR = 1.2
 """How far below the lowest of near values their scale begins, as a share of their spread."""
 
@@ -99,7 +101,7 @@ def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float) ->
     for step in steps:
         levels.append(levels[-1] + step.change)
     names = [begin.name, *(step.name for step in steps), end.name]
-    label = min(max(width_of(name, bold=True) for name in names) + 10, width * 0.45)
+    label = min(max(width_of(name, bold=True) for name in names) + 10, width * LABEL_MOST)
     figures = max(width_of(said, bold=True) for said in (begin.words, end.words, *(step.words for step in steps))) + 8
     low, high = min(*levels, end.value), max(*levels, end.value)
     # Small steps between high values are seen: the scale begins near them, which the two whole bars show as broken.
