@@ -66,6 +66,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accounts", type=int, default=2_000, help="accounts (stated: 20000)")
     parser.add_argument("--days", type=int, default=120, help="days that the events span")
     parser.add_argument("--uniform", action="store_true", help="every event on another account, instead of Zipf")
+    parser.add_argument("--steady", action="store_true", help="accounts with a rhythm of their own, instead of chance")
     parser.add_argument("--no-profiles", action="store_true", help="no account.updated before the first event")
     parser.add_argument("--clock", choices=("events", "midnights"), default="events", help="what moves the clock")
     parser.add_argument(
@@ -89,10 +90,12 @@ def run(given: argparse.Namespace) -> Report:
         uniform=given.uniform,
         profiles=not given.no_profiles,
         midnights=given.clock == "midnights",
+        steady=given.steady,
     )
     costs = Table(
         f"CPU of one worker process, {workload.events:,} events of {workload.accounts:,} accounts"
-        f" ({'each on another' if workload.uniform else 'Zipf'}), clock by {given.clock}",
+        f" ({'each on another' if workload.uniform else 'Zipf'}{', steady' if workload.steady else ''}),"
+        f" clock by {given.clock}",
         ("what", "µs/event", "events/s", "x decode", "x cheaper than stock", "broker µs/event", "peak RSS MiB"),
     )
     written = Table(

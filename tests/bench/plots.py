@@ -70,8 +70,8 @@ def pictures(reports: list[dict[str, Any]]) -> Iterator[tuple[str, Figure]]:
 
 
 def _unique(name: str, title: str) -> str:
-    """The stated workload has the plain name; its second form says what it is."""
-    return f"{name}-uniform" if "each on another" in title else name
+    """The stated workload has the plain name; its other forms say what they are."""
+    return f"{name}-uniform" if "each on another" in title else f"{name}-steady" if ", steady" in title else name
 
 
 def _bars(rows: list[Row], title: str) -> Figure:

@@ -11,6 +11,11 @@ that producers send: envelope, trace, and some that the product ignores.
 Before the first event each account tells its profile once on topic `accounts` (`profiles`): without seats, tier and
 pricing several signals would never be looked at, which would flatter.
 
+With `steady` the accounts have the same sizes and say the same things, but each keeps a rhythm: it works in sessions of five
+events or more, at its own hour of working days, its users by turns. Neighbours in the log are then often of one account, an
+account is busy on fewer days, and what signals compare with its past changes little. It is reported beside the plain
+form, never instead: the plain one is harder. `hot` has no part in it.
+
 `midnights` puts a live clock tick on every input topic's partition at each midnight of the recorded time, as running
 workers would have. Without it an account's clock is moved by its own events alone: the log is then what waits after an
 outage, when nobody ticked. Midnights that lie between two events of an account are judged in both forms.
@@ -24,7 +29,7 @@ import datetime as dt
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import NamedTuple
 
 import msgspec
@@ -36,6 +41,8 @@ DAY_S = 86_400
 LATE_SHARE = 0.02
 LATE_DAYS = 3
 CHUNK = 10_000
+WORKING_DAYS = 5
+SESSION = 5
 EVENTS_A_USER, EVENTS_A_REGULAR = 40, 500
 FEATURES = tuple(f"feature-{number:02}" for number in range(24))
 CORE_FEATURES = 8
@@ -65,12 +72,13 @@ class Workload:
     midnights: bool = False
     hot: float = 0.0
     seed: int = 1
+    steady: bool = False
 
     def records(self) -> Iterator[Record]:
         """All of it in the order in which it is appended."""
         if self.profiles:
             yield from self._profiles()
-        yield from self._usage()
+        yield from self._sessions() if self.steady else self._usage()
 
     def count(self) -> int:
         """Records that are events, profiles included."""
@@ -151,14 +159,53 @@ class Workload:
                     account, mean = "acct-hot", self.events * self.hot
                 else:
                     account, mean = name_of(number), expected[number]
-                bits = chance.getrandbits(128)
-                name, data = _data(kind, bits, int(mean / EVENTS_A_USER) + 1, int(mean / EVENTS_A_REGULAR))
-                value = (
-                    f'{{"specversion":"1.0","id":"{bits:032x}","source":"app/eu-1","type":"{name}",'
-                    f'"subject":"{account}","time":"{time}",'
-                    f'"traceparent":"00-{bits ^ index:032x}-{index:016x}-01","data":{data}}}'
-                )
-                yield Record("usage", account.encode(), value.encode())
+                yield _event(account, kind, chance.getrandbits(128), index, time, mean)
+
+    def _sessions(self) -> Iterator[Record]:
+        """As `_usage`, with a rhythm per account."""
+        chance = random.Random(self.seed + 1)
+        expected = self.expected()
+        own = self.events / sum(expected) / (self.days * WORKING_DAYS / 7)
+        hours = [chance.randrange(7, 18) for _ in expected]
+        due = [chance.uniform(0, SESSION) for _ in expected]
+        index = 0
+        for number in count():  # what is over once all days have passed comes on the next ones
+            day = FIRST_DAY + dt.timedelta(days=number)
+            if day.weekday() >= WORKING_DAYS:
+                continue
+            if self.midnights:
+                yield from ticks(day)
+            found: list[tuple[int, int]] = []
+            for account, mean in enumerate(expected):
+                due[account] += mean * own
+                if due[account] >= SESSION:
+                    size = int(due[account])
+                    due[account] -= size
+                    began = hours[account] * 3_600_000 + chance.randrange(1_800_000)
+                    step = min(20_000, 18_000_000 // size)
+                    found += ((began + place * step, account) for place in range(size))
+            found.sort()
+            for ms, account in found[: self.events - index]:
+                roll = chance.random()
+                back = int(roll / LATE_SHARE * LATE_DAYS * DAY_S * 1000) if roll < LATE_SHARE else 0
+                at = day + dt.timedelta(milliseconds=ms - back)
+                time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+                kind = chance.choices(KINDS, SHARES)[0]
+                yield _event(name_of(account), kind, chance.getrandbits(128), index, time, expected[account])
+                index += 1
+            if index == self.events:
+                return
+
+
+def _event(account: str, kind: str, bits: int, index: int, time: str, mean: float) -> Record:
+    """One event of an account of which `mean` events are expected."""
+    name, data = _data(kind, bits, int(mean / EVENTS_A_USER) + 1, int(mean / EVENTS_A_REGULAR))
+    value = (
+        f'{{"specversion":"1.0","id":"{bits:032x}","source":"app/eu-1","type":"{name}",'
+        f'"subject":"{account}","time":"{time}",'
+        f'"traceparent":"00-{bits ^ index:032x}-{index:016x}-01","data":{data}}}'
+    )
+    return Record("usage", account.encode(), value.encode())
 
 
 def name_of(number: int) -> str:

@@ -20,7 +20,14 @@ def test_the_workload_is_the_same_on_every_run() -> None:
     assert list(SMALL.records()) == list(SMALL.records())
 
 
-@pytest.mark.parametrize("workload", [SMALL, dataclasses.replace(SMALL, uniform=True, hot=0.3, midnights=True)])
+@pytest.mark.parametrize(
+    "workload",
+    [
+        SMALL,
+        dataclasses.replace(SMALL, uniform=True, hot=0.3, midnights=True),
+        dataclasses.replace(SMALL, steady=True, midnights=True),
+    ],
+)
 def test_every_record_of_the_workload_is_of_the_contract(workload: Workload) -> None:
     records = list(workload.records())
     refused = [event for r in records if isinstance(event := decode(r.topic, r.key, r.value), Refusal)]
@@ -42,6 +49,15 @@ def test_the_workload_is_in_time_order_but_for_the_late() -> None:
     assert 0.01 < late / SMALL.events < 0.03
     assert 380 < size / SMALL.events < 430
     assert newest < FIRST_DAY + dt.timedelta(days=SMALL.days)
+
+
+def test_a_steady_workload_has_the_same_size_on_fewer_days() -> None:
+    def days(workload: Workload) -> int:
+        events = [(r.key, decode(r.topic, r.key, r.value)) for r in workload.records() if r.topic == "usage"]
+        assert len(events) == workload.events
+        return len({(key, event.time.date()) for key, event in events if not isinstance(event, Refusal)})
+
+    assert days(dataclasses.replace(SMALL, steady=True)) < 0.6 * days(SMALL)
 
 
 def test_a_uniform_workload_gives_every_account_its_turn() -> None:
