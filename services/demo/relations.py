@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -13,6 +14,34 @@ CADENCE: Final[dict[Tier, int]] = {"high": 7, "low": 28, "tech": 28}
 EXECUTIVE_EVERY: Final = 84
 """Days from one meeting with the sponsor to the next: with high touch a business review."""
 SURVEY_EVERY: Final = 182
+GIVEN: Final = (
+    "Amara",
+    "Bruno",
+    "Chiara",
+    "Dan",
+    "Elif",
+    "Farid",
+    "Grete",
+    "Hugo",
+    "Ivana",
+    "Joon",
+    "Karim",
+    "Linnea",
+    "Mona",
+)
+SURNAMES: Final = (
+    "Adeyemi",
+    "Berg",
+    "Castro",
+    "Dubois",
+    "Eriksen",
+    "Ferrari",
+    "Grau",
+    "Hoang",
+    "Ito",
+    "Jansen",
+    "Kaya",
+)
 NEGLECTED_DAYS: Final = 100
 
 
@@ -43,22 +72,26 @@ class Relations:
     def _contacts(self) -> Iterator[Draft]:
         begins = self.customer.plan.starts
         sponsor = ["executive_sponsor", "buyer"]
-        yield self._say(begins, 0.2, "account.contact_changed", contact_id="sponsor", roles=sponsor)
+        yield self._contact(begins, 0.2, "sponsor", sponsor)
         champions = 2 if self.customer.is_a("hidden_pilot") else 1
         for number in range(champions):
             contact = "champion" if not number else f"champion-{number + 1}"
             roles = ["champion", "admin"]
-            yield self._say(begins, 0.22 + number / 60, "account.contact_changed", contact_id=contact, roles=roles)
+            yield self._contact(begins, 0.22 + number / 60, contact, roles)
         for day, contact in self.sponsors[1:]:
             if contact:
-                roles = ["executive_sponsor"]
-                yield self._say(day, 9, "account.contact_changed", contact_id=contact, roles=roles)
+                yield self._contact(day, 9, contact, ["executive_sponsor"])
             elif self.customer.rng.random() < 0.5:
                 yield self._say(day, 9, "account.contact_left", contact_id="sponsor")
             else:  # the champion goes as well, and it is known where to
                 yield self._say(day, 9, "account.contact_left", contact_id="sponsor")
                 moved = {"contact_id": "champion", "moved_to": "a bank in Leeds"}
                 yield self._say(day + 3, 9, "account.contact_left", **moved)
+
+    def _contact(self, day: int, hour: float, contact: str, roles: list[str]) -> Draft:
+        who = zlib.crc32(f"{self.customer.plan.users} {contact}".encode())
+        name = f"{GIVEN[who % len(GIVEN)]} {SURNAMES[who // len(GIVEN) % len(SURNAMES)]}"
+        return self._say(day, hour, "account.contact_changed", contact_id=contact, name=name, roles=roles)
 
     def _sponsor(self, day: int) -> str:
         return [contact for since, contact in self.sponsors if since <= day][-1]
