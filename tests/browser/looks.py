@@ -13,6 +13,7 @@ LOOKS: Final = [(scheme, size) for scheme in ("light", "dark") for size in (WIDE
 def looked_at(page: Browser, shots: Path, name: str, *, ready: str = "main h1") -> None:
     """The page where the browser is. Asserts that nothing is wider than the window, and that axe and the log are silent."""
     where = page.path
+    page.heard()  # what pages before this one said
     for scheme, size in LOOKS:
         page.scheme(scheme)
         page.size(size)

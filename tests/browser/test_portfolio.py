@@ -48,7 +48,7 @@ def test_one_manager_and_a_question_that_makes_no_sense(site: Site, signed_in: B
     page.open("/portfolio?from=2026-05-05&to=2026-05-01")
     assert "is after the last day of the period" in page.text("main")
     page.open("/portfolio/accounts?of=nothing")
-    assert "of" in page.text("main")
+    assert "Input should be 'opening', 'lost'" in page.text("main")
 
 
 def test_without_scripts_everything_is_on_the_page(site: Site, chromium: Callable[..., Browser]) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from services.api import coverage, queries, queue_answers, queue_queries
 from services.api.console import account, account_queries, session
@@ -23,7 +23,7 @@ from services.api.console.charts.signal import usage_of
 from services.api.console.charts.usage import SHOWN_DAYS, Usage
 from services.api.console.charts.words import day
 from services.api.console.panels import Panel, panel
-from services.api.console.render import clock_of, is_fragment, link, render, segment
+from services.api.console.render import clock_of, link, render, segment
 from services.api.console.session import Viewer
 from services.api.console.told import told
 from services.api.database import Connection
@@ -116,21 +116,6 @@ async def get_account(
         wanted=wanted,
         at=_address(account_id),
     )
-
-
-@router.get(f"/accounts/{{account_id:{SEGMENT}}}/history")
-async def get_history(
-    request: Request, account_id: AccountId, wanted: Annotated[AccountView, Query()], viewer: Reader
-) -> Response:
-    """The history alone, for a script that swaps it; anybody else gets the whole page."""
-    if not is_fragment(request):
-        return RedirectResponse(link(_address(account_id), show=wanted.show, cursor=wanted.cursor), 303)
-    async with Connection(request) as connection:
-        found = await queries.account(connection, account_id)
-    if found is None:
-        raise unknown(account_id)
-    history = await _history(request, found, wanted)
-    return render(request, "parts/history.html", history=history, wanted=wanted, at=_address(account_id), account=found)
 
 
 def arr(found: AccountRecord) -> Decimal | None:
