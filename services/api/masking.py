@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,15 @@ ENVELOPE: Final = frozenset(
 MEMBERS: Final = 50
 LONGEST: Final = 128
 DEEPEST: Final = 8
-_RAW: Final = msgspec.json.Decoder(float_hook=str)  # a number that no float holds is legal JSON
+
+
+def _number(text: str) -> float | str:
+    """A number that no float holds is legal JSON: it stays as it was written."""
+    found = float(text)
+    return found if math.isfinite(found) else text
+
+
+_RAW: Final = msgspec.json.Decoder(float_hook=_number)
 
 
 def decoded(value: bytes) -> tuple[bool, Any]:

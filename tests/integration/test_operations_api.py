@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from deploy.local.kafka import LocalKafka
-from services.common import db
+from services.common import db, keys, topics
 from services.common.dead_letters import Identity
 from services.common.kafka import partition_of
-from tests.harness import Service, new_key, start_service, wait_for
-
-
-def used(n: int, *, count: object = 1, account: str = "acme") -> bytes:
-    """A use of a feature by one of acme's people, just now."""
-    return json.dumps(
-        {
-            "specversion": "1.0",
-            "id": f"use-{n}",
-            "source": "app-eu",
-            "type": "usage.feature_used",
-            "subject": account,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "data": {"user_id": "jane@acme.example", "feature": "reports", "count": count},
-        }
-    ).encode()
-
-
-def produce(kafka: LocalKafka, *records: tuple[str, bytes | None, bytes, dict[str, str]]) -> None:
-    async def send() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
-        await producer.start()
-        for topic, key, value, headers in records:
-            await producer.send_and_wait(
-                topic, value, key, headers=[(name, text.encode()) for name, text in headers.items()]
-            )
-        await producer.stop()
-
-    asyncio.run(send())
-
-
-def refused(offset: int, value: bytes, reason: str = "invalid", field: str = "data.count") -> dict[str, str]:
-    """The headers of a dead letter from the topic usage."""
-    return {
-        "reason": reason,
-        "field": field,
-        "detail": "mend it",
-        "source_topic": "usage",
-        "source_partition": str(partition_of(b"acme", 4)),
-        "source_offset": str(offset),
-        "failed_at": "2026-05-01T00:00:00Z",
-    }
+from tests.conftest import PostgresServer, clean_environment
+from tests.harness import Service, free_ports, http_status, start_service, wait_for
+from tests.letters import GROUP, PARTITIONS, produce, refused, used
 
 
 class Running:
@@ -67,12 +28,17 @@ class Running:
         self.kafka = kafka
         self.api = api
         self._database = env["EBBTIDE_DATABASE_URL"]
-        self.reader = self._client(new_key(env, "read"))
-        self.operator = self._client(new_key(env, "operate"))
-        self.admin = self._client(new_key(env, "admin"))
+        secrets = asyncio.run(self._keys())
+        self.reader, self.operator, self.admin = (
+            httpx.Client(base_url=api.url, headers={"authorization": f"Bearer {secret}"}, timeout=30)
+            for secret in secrets
+        )
 
-    def _client(self, key: str) -> httpx.Client:
-        return httpx.Client(base_url=self.api.url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+    async def _keys(self) -> list[str]:
+        engine = db.create_engine(self._database, process="test", pool_size=1)
+        made = [(await keys.create(engine, [scope])).secret for scope in ("read", "operate", "admin")]
+        await engine.dispose()
+        return made
 
     def letters(self, **parameters: Any) -> list[dict[str, Any]]:
         answer = self.reader.get("/v1/dead-letters", params=parameters)
@@ -97,15 +63,30 @@ class Running:
         return found
 
 
-@pytest.fixture
-def running(clean_topics: LocalKafka, service_env: dict[str, str]) -> Iterator[Running]:
-    engine = start_service("engine", service_env)
-    api = start_service("api", service_env)
-    try:
-        yield Running(clean_topics, api, service_env)
-    finally:
-        api.kill()
-        engine.kill()
+@pytest.fixture(scope="module")
+def running(
+    kafka: LocalKafka, postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """One engine and one api for the module: they take longer to start than to be asked."""
+    kafka.delete_all_topics()
+    asyncio.run(topics.apply(kafka.bootstrap, partitions=PARTITIONS, replication=1, app_id=GROUP))
+    postgres.server.create_database("operations", template=migrated_template)
+    ports = free_ports(3)
+    names = ("EBBTIDE_API_PORT", "EBBTIDE_METRICS_PORT_API", "EBBTIDE_METRICS_PORT_ENGINE")
+    env = clean_environment() | dict(zip(names, map(str, ports), strict=True))
+    env |= {
+        "EBBTIDE_DATA_DIR": str(tmp_path_factory.mktemp("operations")),
+        "EBBTIDE_KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap,
+        "EBBTIDE_DATABASE_URL": postgres.server.url("operations"),
+    }
+    with contextlib.ExitStack() as stack:
+        engine = start_service("engine", env, ready=False)
+        stack.callback(engine.kill)
+        api = start_service("api", env)
+        stack.callback(api.kill)
+        wait_for("engine ready", lambda: http_status(f"{engine.url}/readyz") == 200, within=60)
+        yield Running(kafka, api, env)
+    postgres.server.drop_database("operations")
 
 
 def test_refused_records_are_seen_by_group_and_go_back_once(running: Running) -> None:
@@ -129,7 +110,7 @@ def test_refused_records_are_seen_by_group_and_go_back_once(running: Running) ->
     revealed = running.admin.get("/v1/dead-letters", params={"reveal": "true"}).json()["items"]
     assert revealed[1]["payload"] == json.loads(bad)
     assert revealed[0]["text"] == "\ufffd not JSON"
-    assert running.audited() == ["dead_letter.revealed"]
+    assert running.audited()[-1] == "dead_letter.revealed"
 
     # Filters and pages.
     assert [one["id"] for one in running.letters(reason="malformed")] == [newest["id"]]
@@ -159,9 +140,64 @@ def test_refused_records_are_seen_by_group_and_go_back_once(running: Running) ->
 
     # One that was refused by a rule that has changed since is fixed.
     good = used(2)
-    produce(running.kafka, ("dead-letters", b"acme", good, refused(9_000, good)))
+    produce(running.kafka, ("dead-letters", b"acme", good, refused(9_000)))
     place = str(Identity("usage", partition_of(b"acme", 4), 9_000))
     done = running.replay(id=place)
     assert (done["sent"], done["fixed"], done["failed_again"], done["waiting"]) == (1, 1, 0, 0)
     assert running.operator.post("/v1/dead-letters/replay", json={"id": "usage/0/123456"}).status_code == 404
     assert running.replay(id=running.letters(limit=1)[0]["place"], again=True)["sent"] == 1
+
+
+def heard(answer: httpx.Response, until: Callable[[list[tuple[str, Any]]], bool]) -> list[tuple[str, Any]]:
+    """Events of a stream (name, data) as they come, until that holds."""
+    found: list[tuple[str, Any]] = []
+    name = ""
+    for line in answer.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            found.append((name, json.loads(line.removeprefix("data: "))))
+            if until(found):
+                return found
+    raise AssertionError(f"the stream ended: {found}")
+
+
+def test_events_are_watched_with_what_became_of_them(running: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        watched = stack.enter_context(running.reader.stream("GET", "/v1/live", params={"account": "acme"}))
+        assert watched.status_code == 200
+        assert watched.headers["content-type"] == "text/event-stream; charset=utf-8"
+        produce(
+            running.kafka,
+            ("usage", b"birk", used(1, account="birk"), {}),
+            ("usage", b"acme", used(2), {}),
+            ("usage", b"acme", used(3, count="many"), {}),
+        )
+        found = heard(watched, lambda told: sum(name == "verdict" for name, _ in told) == 2)
+        shown = {data["event_id"]: data for name, data in found if name == "input"}
+        verdicts = {
+            data["id"]: (data["verdict"], data["reason"], data["field"]) for name, data in found if name == "verdict"
+        }
+        assert set(shown) == {"use-2", "use-3"}  # only the account that was asked for, and no tick
+        assert verdicts[shown["use-2"]["id"]] == ("applied", "", "")
+        assert verdicts[shown["use-3"]["id"]] == ("dead_letter", "invalid", "data.count")
+        assert "jane" not in json.dumps(found)
+        assert shown["use-2"]["payload"]["data"]["user_id"] == "<text, 17 characters>"
+        assert running.reader.get("/v1/live", params={"reveal": "true"}).status_code == 403
+
+        # Five watch, the sixth is told so; one who leaves makes room.
+        others = [stack.enter_context(running.reader.stream("GET", "/v1/live")) for _ in range(4)]
+        too_many = running.reader.get("/v1/live")
+        assert (too_many.status_code, too_many.json()["detail"].split(",")[0]) == (503, "5 watch already")
+        others.pop().close()
+        wait_for("room for another", lambda: _opens(running))
+
+        # Open streams do not hold an end up.
+        began = time.monotonic()
+        assert running.api.stop() == 0, running.api.tail()
+        assert time.monotonic() - began < 3
+
+
+def _opens(running: Running) -> bool:
+    with running.reader.stream("GET", "/v1/live") as answer:
+        return answer.status_code == 200
