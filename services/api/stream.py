@@ -36,6 +36,7 @@ PAUSE_S: Final = 1.0
 MARK_S: Final = 10.0
 """How often a watcher whom nothing concerns is told how far the feed is."""
 CATCHING_UP_MOST: Final = 2
+ADMITTED_WITHIN_S: Final = 5.0
 FULL_RETRY_S: Final = 30
 
 
@@ -119,7 +120,9 @@ class Tail:
         """
         self._refuse_too_many()
         try:
-            bounds = await feed_queries.bounds(self.engine)
+            # All who were cut off come back at once: in turn, so that they leave connections for others.
+            async with asyncio.timeout(ADMITTED_WITHIN_S), self.catching_up:
+                bounds = await feed_queries.bounds(self.engine)
         except UNREACHABLE as error:
             raise unavailable(f"the database does not answer ({type(error).__name__}); try again") from error
         return Watcher(self, wanted, *resume(after, bounds), buffered_most=self._buffered_most)

@@ -39,12 +39,14 @@ async def listen(
 ) -> None:
     """Note when each user's signal comes, until cancelled. `up` is set once the stream is open."""
     headers = {"Authorization": f"Bearer {world.read_key}"}
-    async with session.get(f"{world.api_url}/v1/stream?signal=survey.detractor", headers=headers) as answer:
-        answer.raise_for_status()
-        async for line in answer.content:
-            up.set()
-            if line.startswith(b"data: "):
-                heard.setdefault(json.loads(line[6:])["data"]["user"], []).append(time.monotonic())
+    while True:
+        async with session.get(f"{world.api_url}/v1/stream?signal=survey.detractor", headers=headers) as answer:
+            async for line in answer.content:
+                if line.startswith(b"id: "):
+                    up.set()
+                if line.startswith(b"data: "):
+                    heard.setdefault(json.loads(line[6:])["data"]["user"], []).append(time.monotonic())
+        await asyncio.sleep(1)
 
 
 async def phase(world: World, watchers: int, events: int, a_second: float) -> list[Cell]:
