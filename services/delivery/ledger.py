@@ -51,29 +51,35 @@ ADVANCE_REPLAY = "UPDATE webhook_replays SET next_id = greatest(next_id, $2) WHE
 END_REPLAY = "DELETE FROM webhook_replays WHERE replay_id = $1"
 
 # Who changes an endpoint takes its row first: a result is then recorded of one that is still there.
-TAKE = "SELECT FROM webhooks WHERE webhook_id = $1 FOR UPDATE"
-
-WRITE_FIRST = """
-INSERT INTO webhook_deliveries AS d
-  (webhook_id, message_id, feed_id, type, state, attempts, tries, next_at, finished_at)
-VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8)
-ON CONFLICT (webhook_id, feed_id) DO UPDATE SET
-  state = excluded.state, attempts = d.attempts + 1, tries = excluded.tries, next_at = excluded.next_at,
-  finished_at = excluded.finished_at
-RETURNING delivery_id, attempts
-"""
-
-WRITE_NEXT = """
-UPDATE webhook_deliveries SET state = $2, attempts = attempts + 1, tries = $3, next_at = $4, finished_at = $5
-WHERE delivery_id = $1 RETURNING delivery_id, attempts
+TAKE = """
+UPDATE webhooks SET failing_since = $2, cursor = greatest(cursor, $3) WHERE webhook_id = $1 RETURNING webhook_id
 """
 
 WRITE_ATTEMPT = """
 INSERT INTO webhook_attempts (delivery_id, attempt, at, milliseconds, status, error, excerpt)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+SELECT delivery_id, attempts, $1::timestamptz, $2::int, $3::int, $4::text, $5::text FROM sent
 """
 
-WELL = "UPDATE webhooks SET failing_since = $2, cursor = greatest(cursor, $3) WHERE webhook_id = $1"
+WRITE_FIRST = f"""
+WITH sent AS (
+  INSERT INTO webhook_deliveries AS d
+    (webhook_id, message_id, feed_id, type, state, attempts, tries, next_at, finished_at)
+  VALUES ($10, $11, $12, $13, $6, 1, $7, $8, $9)
+  ON CONFLICT (webhook_id, feed_id) DO UPDATE SET
+    state = excluded.state, attempts = d.attempts + 1, tries = excluded.tries, next_at = excluded.next_at,
+    finished_at = excluded.finished_at
+  RETURNING delivery_id, attempts
+)
+{WRITE_ATTEMPT}
+"""
+
+WRITE_NEXT = f"""
+WITH sent AS (
+  UPDATE webhook_deliveries SET state = $6, attempts = attempts + 1, tries = $7, next_at = $8, finished_at = $9
+  WHERE delivery_id = $10 RETURNING delivery_id, attempts
+)
+{WRITE_ATTEMPT}
+"""
 
 HURRY = "UPDATE webhook_deliveries SET next_at = $2 WHERE webhook_id = $1 AND state = 'retrying'"
 
@@ -257,47 +263,30 @@ class Ledger:
 
         Nothing is kept of an endpoint that was deleted meanwhile.
         """
+        done = verdict.state != "retrying"
         async with self._turn, self._connection.transaction():
-            if await self._connection.fetchrow(TAKE, webhook_id) is None:
+            passed = sent.feed_id if done and sent.feed_id is not None else 0
+            if await self._connection.fetchrow(TAKE, webhook_id, verdict.failing_since, passed) is None:
                 return False
-            delivery_id, attempt = await self._written(webhook_id, sent, outcome, verdict)
-            await self._connection.execute(
-                WRITE_ATTEMPT,
-                delivery_id,
-                attempt,
+            result = (
                 outcome.at,
                 round(outcome.seconds * 1000),
                 outcome.status,
                 outcome.error,
                 outcome.excerpt,
-            )
-            done = verdict.state != "retrying"
-            await self._connection.execute(
-                WELL, webhook_id, verdict.failing_since, sent.feed_id if done and sent.feed_id is not None else 0
-            )
-            if sent.replay_id is not None and sent.feed_id is not None:
-                await self._connection.execute(ADVANCE_REPLAY, sent.replay_id, sent.feed_id + 1)
-            return verdict.disable is not None and await self._disable(webhook_id, outcome, verdict)
-
-    async def _written(self, webhook_id: str, sent: Sent, outcome: Outcome, verdict: Verdict) -> tuple[int, int]:
-        finished = None if verdict.state == "retrying" else outcome.at
-        if sent.delivery_id is None:
-            row = await self._connection.fetchrow(
-                WRITE_FIRST,
-                webhook_id,
-                sent.message_id,
-                sent.feed_id,
-                sent.type,
                 verdict.state,
                 sent.tries,
                 verdict.next_at,
-                finished,
+                outcome.at if done else None,
             )
-        else:
-            row = await self._connection.fetchrow(
-                WRITE_NEXT, sent.delivery_id, verdict.state, sent.tries, verdict.next_at, finished
-            )
-        return row[0], row[1]
+            if sent.delivery_id is None:
+                which = webhook_id, sent.message_id, sent.feed_id, sent.type
+                await self._connection.execute(WRITE_FIRST, *result, *which)
+            else:
+                await self._connection.execute(WRITE_NEXT, *result, sent.delivery_id)
+            if sent.replay_id is not None and sent.feed_id is not None:
+                await self._connection.execute(ADVANCE_REPLAY, sent.replay_id, sent.feed_id + 1)
+            return verdict.disable is not None and await self._disable(webhook_id, outcome, verdict)
 
     async def _disable(self, webhook_id: str, outcome: Outcome, verdict: Verdict) -> bool:
         row = await self._connection.fetchrow(DISABLE, webhook_id, outcome.at, verdict.disable)
