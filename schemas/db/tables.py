@@ -241,6 +241,8 @@ class QueueEntry(Base):
         Index("ix_queue_severity", "severity", "rank", "account_id", "episode_id"),
         Index("ix_queue_account", "account_id", "rank", "episode_id"),
         Index("ix_queue_renewal", "renewal"),
+        # Few are: whoever asks for what is snoozed or closed finds them among these.
+        Index("ix_queue_handled", "episode_id", postgresql_where=text("handled")),
     )
 
     episode_id: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -255,6 +257,9 @@ class QueueEntry(Base):
     tier: Mapped[str | None] = mapped_column(Key)
     csm: Mapped[str | None] = mapped_column(Key)
     renewal: Mapped[dt.date | None] = mapped_column(Date)
+    handled: Mapped[bool] = mapped_column(
+        Boolean, server_default=text("false"), comment="whether it has a row in handlings: somebody has acted on it"
+    )
 
 
 class Release(Base):

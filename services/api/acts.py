@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from schemas.db.feed import APPEND_LOCK, FeedEntry
 from schemas.db.people import Act as ActRow
 from schemas.db.people import Handling as HandlingRow
-from schemas.db.tables import Account, Episode
+from schemas.db.tables import Account, Episode, QueueEntry
 from services.api.answers import acts_shown
 from services.api.database import writing
 from services.api.lifecycle import (
@@ -147,6 +147,8 @@ async def act_within(connection: AsyncConnection, actor: str, episode_id: str, w
     row = {"account_id": episode.account_id, "updated_at": now, **asdict(after)}
     upsert = insert(HandlingRow).values(episode_id=episode_id, **row)
     await connection.execute(upsert.on_conflict_do_update(index_elements=[HandlingRow.episode_id], set_=row))
+    unhandled = update(QueueEntry).where(QueueEntry.episode_id == episode_id, ~QueueEntry.handled)
+    await connection.execute(unhandled.values(handled=True))
     status = _status(facts, after, now)
     entry = _entry(episode, new, status)
     await connection.execute(text(APPEND_LOCK))

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, any_, cast, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, any_, cast, exists, func, literal, or_, select, union_all
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +19,7 @@ from schemas.db.lifecycle import shown
 from schemas.db.people import Handling as HandlingRow
 from schemas.db.tables import KEY_CHARACTERS, Episode, QueueEntry
 from schemas.lifecycle import STATUSES, UNHANDLED, Handling, Status
+from schemas.signals import PORTFOLIO_ACCOUNT
 
 UNCLEARED: Final[frozenset[Status]] = frozenset(STATUSES) - {"cleared"}
 WORK: Final[frozenset[Status]] = frozenset({"open", "acknowledged"})
@@ -71,8 +72,13 @@ def of_status(statuses: frozenset[Status]) -> list[ColumnElement[bool]]:
     if statuses != UNCLEARED:
         found.append(shown(func.now()) == among(statuses))
     if statuses.isdisjoint({"open", "cleared"}):
-        # Who is in any other has a handling: those may be few.
-        found.append(HandlingRow.version.is_not(None))
+        # Somebody has acted on every other one. Of what is not cleared the queue knows on which; it has no signals of
+        # the portfolio.
+        acted = select(QueueEntry.episode_id).where(QueueEntry.handled)
+        portfolio = select(Episode.episode_id).where(
+            Episode.account_id == PORTFOLIO_ACCOUNT, Episode.cleared_at.is_(None)
+        )
+        found.append(Episode.episode_id.in_(union_all(acted, portfolio.correlate(None))))
     return found
 
 
@@ -117,10 +123,10 @@ def queued_of_status(entry: type[QueueEntry], statuses: frozenset[Status]) -> li
     if statuses >= UNCLEARED:
         return []
     now = shown(func.now())
-    # Few have a handling; what has none is open.
+    # What nobody has acted on is open.
     if "open" in statuses:
         return [~_handled(entry, now == among(UNCLEARED - statuses))]
-    return [_handled(entry, now == among(statuses))]
+    return [entry.handled.expression, _handled(entry, now == among(statuses))]
 
 
 def _assigned(entry: type[QueueEntry], condition: ColumnElement[bool]) -> ColumnElement[bool]:

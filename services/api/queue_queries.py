@@ -195,7 +195,12 @@ async def hidden(connection: AsyncConnection, wanted: Wanted, window: RenewalWin
         .select_from(HandlingRow)
         .join(Episode, Episode.episode_id == HandlingRow.episode_id)
         .join(QueueEntry, QueueEntry.episode_id == HandlingRow.episode_id)
-        .where(status == among(left_out), *_matching(QueueEntry, matching), *_within(QueueEntry, window))
+        .where(
+            QueueEntry.handled,
+            status == among(left_out),
+            *_matching(QueueEntry, matching),
+            *_within(QueueEntry, window),
+        )
         .group_by(status)
     )
     counts: dict[str, int] = {name: 0 for name in HIDDEN if name in left_out}

@@ -72,9 +72,11 @@ WHERE q.account_id = touched.account_id
 
 WRITE_QUEUE = """
 INSERT INTO queue_entries (
-  episode_id, account_id, rank, precedence, signal, family, kind, severity, scope, tier, csm, renewal)
-SELECT * FROM unnest($1::text[], $2::text[], $3::numeric[], $4::smallint[], $5::text[], $6::text[], $7::text[],
+  episode_id, account_id, rank, precedence, signal, family, kind, severity, scope, tier, csm, renewal, handled)
+SELECT i.*, EXISTS (SELECT FROM handlings h WHERE h.episode_id = i.episode_id)
+FROM unnest($1::text[], $2::text[], $3::numeric[], $4::smallint[], $5::text[], $6::text[], $7::text[],
   $8::text[], $9::text[], $10::text[], $11::text[], $12::date[])
+  AS i(episode_id, account_id, rank, precedence, signal, family, kind, severity, scope, tier, csm, renewal)
 ON CONFLICT (episode_id) DO UPDATE SET
   rank = excluded.rank, precedence = excluded.precedence, severity = excluded.severity, tier = excluded.tier,
   csm = excluded.csm, renewal = excluded.renewal

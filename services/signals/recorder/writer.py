@@ -72,9 +72,10 @@ FORGET_ACCOUNTS = (
 )
 
 FORGET_EPISODES = (
-    "DELETE FROM queue_entries WHERE episode_id = ANY($1)",
     "DELETE FROM transitions WHERE episode_id = ANY($1)",
+    # First of what an act touches, in the order in which it does.
     "DELETE FROM episodes WHERE episode_id = ANY($1)",
+    "DELETE FROM queue_entries WHERE episode_id = ANY($1)",
     feed.FORGET_EPISODES,
     "DELETE FROM acts WHERE episode_id = ANY($1)",
     "DELETE FROM handlings WHERE episode_id = ANY($1)",

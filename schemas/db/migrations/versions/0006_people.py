@@ -94,6 +94,19 @@ def upgrade() -> None:
     op.create_index("ix_handlings_assignee", "handlings", ["assignee", "episode_id"], unique=False)
     op.create_index("ix_handlings_acknowledged", "handlings", ["first_acknowledged_at"], unique=False)
     op.create_index("ix_handlings_closed", "handlings", ["closed_at"], unique=False)
+    op.add_column(
+        "queue_entries",
+        sa.Column(
+            "handled",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="whether it has a row in handlings: somebody has acted on it",
+        ),
+    )
+    op.create_index(
+        "ix_queue_handled", "queue_entries", ["episode_id"], unique=False, postgresql_where=sa.text("handled")
+    )
     op.create_table(
         "audit",
         sa.Column("entry", sa.BigInteger(), sa.Identity(), nullable=False),
@@ -163,5 +176,7 @@ def downgrade() -> None:
     op.execute("SET LOCAL statement_timeout = '15min'")
 
     op.drop_column("api_keys", "user_id")
+    op.drop_index("ix_queue_handled", table_name="queue_entries", postgresql_where=sa.text("handled"))
+    op.drop_column("queue_entries", "handled")
     for table in ("feed", "health_parts", "console_sessions", "audit", "handlings", "acts", "pools", "users"):
         op.drop_table(table)
