@@ -8,11 +8,13 @@ import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 import pytest
 import yaml
 
+from services.api.console.queue_page import QueueQuery
 from services.cli.main import main
 from services.common.addresses import base_urls
 from services.common.settings import Settings
@@ -100,6 +102,15 @@ def test_every_alert_is_tested_before_and_after_its_wait_and_silent(name: str) -
         for before in each["alert_rule_test"]:
             assert before["alertname"] == name
             assert before["exp_alerts"] == []
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if name.startswith("Churn")])
+def test_links_open_what_the_alert_is_about(name: str) -> None:
+    link = urlsplit(RULES[name]["annotations"]["link"].replace("{{ $externalLabels.console_url }}", "http://console"))
+    values = {key: value.replace("{{ $labels.signal }}", "critical.x") for key, value in parse_qsl(link.query)}
+    assert link.path in ("/queue", "/portfolio")
+    if link.path == "/queue":
+        assert QueueQuery.model_validate(values).filters() == values
 
 
 def test_annotations_expand(tmp_path: Path) -> None:
