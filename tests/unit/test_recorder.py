@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.health import ScoreDay, UntriedRelease
+from schemas.health import Component, ScoreDay, UntriedRelease
 from services.common.words import words
 from services.signals.recorder.fold import fold_events, fold_signals
 from services.signals.recorder.records import (
@@ -257,6 +257,19 @@ def test_scores_of_days_add_up_and_are_no_part_of_the_kept_record() -> None:
     assert {day: entry.score for day, entry in batch.scores["acme"].items()} == {day_1: 70.0, day_2: None}
     gone = fold_signals([*rows, signal_row(erased("acme"))])
     assert "acme" not in gone.scores
+
+
+def test_parts_of_a_score_are_those_of_each_days_last_record() -> None:
+    def scored(sequence: int, at: dt.datetime, points: float) -> Stored:
+        words = {"weight": 100.0, "why": "", "action": ""}
+        part = Component(name="adoption", score=points, contribution=points, **words)  # type: ignore[arg-type]
+        return health("acme", sequence, as_of=at, score=points, components=[part])
+
+    rows = [scored(1, DAY_0, 40.0), scored(2, DAY_0 + HOUR, 50.0), scored(3, DAY_0 + 24 * HOUR, 60.0)]
+    found = fold_signals(map(signal_row, rows)).parts["acme"]
+    first = DAY_0.date()
+    assert {day: parts[0].contribution for day, parts in found.items()} == {first: 50.0, first + dt.timedelta(1): 60.0}
+    assert "acme" not in fold_signals(map(signal_row, [*rows, erased("acme")])).parts
 
 
 def test_a_standing_is_judged_on_the_day_of_the_record() -> None:

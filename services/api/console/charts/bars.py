@@ -28,6 +28,8 @@ PART_WIDTH, PART_TALL = 150.0, 16.0
 ROW_TALL = 24.0
 LABEL_MOST = 0.52
 """The most of a drawing's width that the names of steps take."""
+WORTH = 0.05
+"""A change of a smaller share of the value is not blown up: it looks as small as it is."""
 NEAR = 1.2
 """How far below the lowest of near values their scale begins, as a share of their spread."""
 
@@ -106,7 +108,7 @@ def _waterfall(begin: Level, steps: Sequence[Step], end: Level, width: float) ->
     low, high = min(*levels, end.value), max(*levels, end.value)
     # Small steps between high values are seen: the scale begins near them, which the two whole bars show as broken.
     spread = high - low
-    floor = low - NEAR * spread if 0 < spread < low / 2 else 0.0
+    floor = low - NEAR * spread if WORTH * high <= spread < low / 2 else 0.0
     scale = Scale(floor, high if high > floor else floor + 1, label, max(width - figures, label + 40))
     parts: list[Markup] = []
 
