@@ -96,9 +96,9 @@ def _transition(change: Mapping[str, Any]) -> Entry:
 
 
 def since(version: int, acts: Sequence[Act], directory: Directory, clock: Clock) -> list[str]:
-    """What others did after a version, each as a sentence: "Ben snoozed this until … 4 s ago"."""
+    """What others did after a version, each as a sentence: "Ben snoozed this until … (4 min ago)"."""
     return [
-        f"{directory.name(act.actor)} {told(act, directory, clock)} {shown.relative(act.at, clock)}"
+        f"{directory.name(act.actor)} {told(act, directory, clock)} ({shown.relative(act.at, clock)})"
         for act in acts
         if act.version > version
     ]
