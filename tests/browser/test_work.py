@@ -130,9 +130,10 @@ def test_the_queue_is_worked_through_by_keyboard_alone(signed_in: Browser) -> No
 
     signed_in.run("document.getElementById(arguments[0]).focus()", first)
     signed_in.press("s", "1")
-    signed_in.until(lambda: "awaiting reply" in signed_in.text(f"#{first}"))
+    signed_in.until(lambda: signed_in.every(f"#{first}.strip"))
+    assert "awaiting reply" in signed_in.text(f"#{first}.strip")
     signed_in.press("z")
-    signed_in.until(lambda: "awaiting reply" not in signed_in.text(f"#{first}"))
+    signed_in.until(lambda: signed_in.every(f"#{first}:not(.strip)"))
 
     signed_in.run("document.getElementById(arguments[0]).focus()", second)
     signed_in.press("x", "J")
