@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import os
 import re
@@ -208,7 +209,7 @@ def printed_by_the_pages_program(bootstrap: str, lines: int) -> list[str]:
         assert process.stdout is not None
         watch = threading.Timer(WITHIN_S, process.kill)
         watch.start()
-        found = [line.strip() for line, _ in zip(process.stdout, range(lines), strict=False)]
+        found = [line.strip() for line in itertools.islice(process.stdout, lines)]
         watch.cancel()
         process.kill()
     return found
