@@ -45,7 +45,7 @@ def test_the_catalogue_says_what_fires_and_at_what_number(site: Site, signed_in:
     page.open("/catalogue")
     looked_at(page, shots, "catalogue")
     assert len(page.every("tbody tr")) >= 83
-    page.open("/catalogue?q=usage+falling")
+    page.open("/catalogue?q=USAGE.decline")
     assert "Usage is falling" in page.text("tbody tr th")
     page.find("tbody tr th a").click()
     page.until(lambda: page.path == "/catalogue/usage.decline")
