@@ -56,7 +56,7 @@ async def after(engine: AsyncEngine, position: int, most: int) -> list[Entry]:
     """The first entries after an id, at most so many, in their order."""
     statement = select(*_COLUMNS).where(FeedEntry.id > position).order_by(FeedEntry.id).limit(most)
     async with engine.connect() as connection:
-        return [Entry(*row) for row in await connection.execute(statement)]
+        return [Entry(*tuple(row)) for row in await connection.execute(statement)]
 
 
 async def bounds(engine: AsyncEngine) -> Bounds:

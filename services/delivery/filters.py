@@ -29,7 +29,7 @@ def wants(wanted: Filter, entry: Facets) -> bool:
 
 
 def _at_least(severity: str, least: str) -> bool:
-    return severity in SEVERITIES and SEVERITIES.index(severity) >= SEVERITIES.index(least)  # type: ignore[arg-type]
+    return severity in SEVERITIES and SEVERITIES.index(severity) >= SEVERITIES.index(least)
 
 
 def _names(pattern: str, signal: str) -> bool:
