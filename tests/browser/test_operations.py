@@ -51,7 +51,7 @@ def test_the_catalogue_says_what_fires_and_at_what_number(site: Site, signed_in:
     page.until(lambda: page.path == "/catalogue/usage.decline")
     looked_at(page, shots, "catalogue-signal")
     assert "at most 75 % of those over the 28 days before" in page.text("main")
-    page.open("/catalogue?q=nothing+is+called+so")
+    page.open("/catalogue?q=no-such-words")
     assert "No signal matches" in page.text("main")
     page.open("/catalogue/no.such")
     assert "no signal 'no.such'" in page.text("main")
