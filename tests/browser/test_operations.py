@@ -54,7 +54,7 @@ def test_the_catalogue_says_what_fires_and_at_what_number(site: Site, signed_in:
     page.open("/catalogue?q=no-such-words")
     assert "No signal matches" in page.text("main")
     page.open("/catalogue/no.such")
-    assert "no signal 'no.such'" in page.text("main")
+    assert "No signal 'no.such' in the catalogue" in page.text("main")
 
 
 def test_a_pipeline_that_cannot_be_seen_is_not_called_fine(site: Site, signed_in: Browser, shots: Path) -> None:
