@@ -122,9 +122,13 @@ def test_days_that_rested_have_the_score_that_held() -> None:
         (105, 80.0),
     ]
     hot.score = 10.0
+    hot.scores_told = 103
     settle(hot, 103 + 3 * KEPT_DAYS)
-    assert len(hot.scores) == 3 * KEPT_DAYS
-    assert {d.points for d in ended(hot, 0, 103 + 3 * KEPT_DAYS)} == {10.0}
+    assert {d.points for d in ended(hot, 104, 103 + 3 * KEPT_DAYS)} == {10.0}
+    assert len(ended(hot, 104, 103 + 3 * KEPT_DAYS)) == 3 * KEPT_DAYS  # nobody was told of them yet
+    hot.scores_told = 103 + 3 * KEPT_DAYS
+    settle(hot, 104 + 3 * KEPT_DAYS)
+    assert len(hot.scores) == 3 * KEPT_DAYS  # three bytes each
 
 
 def _active(users: int, day: str) -> list[tuple[str, str, dict[str, Any]]]:

@@ -126,9 +126,9 @@ def health(account: Account, world: World, weights: Mapping[str, float], *, hist
         )
         for key, entry in hot.user_episodes.items()
     ]
-    since = day_of(hot.clock) - KEPT_DAYS if all_days else hot.scores_told + 1
+    since = hot.scores_told + 1
     if not historical:  # compaction may drop the record that told a day before anybody read it
-        since = min(since, day_of(hot.clock) - SHOWN_DAYS)
+        since = min(since, day_of(hot.clock) - (KEPT_DAYS if all_days else SHOWN_DAYS))
     record = Health(
         account_id=account.id,
         as_of=from_us(hot.clock),

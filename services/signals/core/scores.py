@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 from services.signals.core.state import Hot
 
 KEPT_DAYS: Final = 32
+KEPT_UNTOLD: Final = 400
+"""Days that are kept until a health record has told them: in a backlog months may pass between two records."""
 _DAY: Final = struct.Struct(">HB")
 _NOTHING: Final = 0xFFFF
 
@@ -25,10 +27,11 @@ def settle(hot: Hot, until: int) -> None:
     before = hot.scores_until
     if until <= before:
         return
-    days = min(until - before, KEPT_DAYS) if before >= 0 else 1
+    days = min(until - before, KEPT_UNTOLD) if before >= 0 else 1
+    kept = min(max(KEPT_DAYS, until - hot.scores_told), KEPT_UNTOLD)
     tenths = _NOTHING if hot.score < 0 else round(10 * hot.score)
     entry = _DAY.pack(tenths, round(100 * hot.coverage))
-    hot.scores = (hot.scores + entry * days)[-KEPT_DAYS * _DAY.size :]
+    hot.scores = (hot.scores + entry * days)[-kept * _DAY.size :]
     hot.scores_until = until
 
 
