@@ -78,8 +78,8 @@ GUARDS: Final[dict[str, tuple[Change, ...]]] = {
     "dedupe by offset": (
         Change(
             PARTITION,
-            "if offset <= state.applied[topic]:\n            self._reread",
-            "if False:\n            self._reread",
+            "if offset <= state.applied[topic] or (state.midways and self._was_applied(topic, offset, key)):",
+            "if False:",
         ),
         Change(PARTITION, "if offset <= hot.offsets[topic]:", "if False:"),
     ),

@@ -55,6 +55,7 @@ class Connection:
 async def test_the_next_batches_are_decoded_while_one_is_written_and_no_more(monkeypatch: Any) -> None:
     decoded: list[int] = []
     written: list[tuple[int, int]] = []
+    moved: list[dict[tuple[str, int], int]] = []
     go_on = asyncio.Event()
     begun = asyncio.Event()
     stop = asyncio.Event()
@@ -67,13 +68,14 @@ async def test_the_next_batches_are_decoded_while_one_is_written_and_no_more(mon
         begun.set()
         await go_on.wait()
         assert rows == list(range(rows[0], rows[-1] + 1)), "in order, without a gap"
+        assert moved[-1] == {(TOPIC, 0): rows[-1] + 1}, "the offsets are those of the rows"
         written.append((rows[0], rows[-1]))
+        if rows[-1] == 999:
+            stop.set()
         return lambda: None
 
-    async def offsets(connection: Any, moved: dict[tuple[str, int], int]) -> None:
-        assert moved == {(TOPIC, 0): written[-1][1] + 1}, "the offsets are those of the rows"
-        if written[-1][1] == 999:
-            stop.set()
+    async def offsets(connection: Any, to: dict[tuple[str, int], int]) -> None:
+        moved.append(to)
 
     monkeypatch.setattr(writer, "write_offsets", offsets)
     lane = Lane("test", [TOPIC], row_of, write, Settings(), batch=BATCH)
@@ -93,15 +95,17 @@ async def test_the_next_batches_are_decoded_while_one_is_written_and_no_more(mon
 
 async def test_what_was_read_is_written_when_it_is_told_to_stop(monkeypatch: Any) -> None:
     written: list[int] = []
+    moved: list[dict[tuple[str, int], int]] = []
     stop = asyncio.Event()
 
     async def write(connection: Any, rows: list[int]) -> Callable[[], None]:
         stop.set()
+        assert moved[-1] == {(TOPIC, 0): rows[-1] + 1}
         written.extend(rows)
         return lambda: None
 
-    async def offsets(connection: Any, moved: dict[tuple[str, int], int]) -> None:
-        assert moved == {(TOPIC, 0): written[-1] + 1}
+    async def offsets(connection: Any, to: dict[tuple[str, int], int]) -> None:
+        moved.append(to)
 
     monkeypatch.setattr(writer, "write_offsets", offsets)
     lane = Lane("test", [TOPIC], lambda record: record.offset, write, Settings(), batch=BATCH)

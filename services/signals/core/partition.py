@@ -491,15 +491,6 @@ class PartitionEngine:
         letters, self._dead = self._dead, []
         return letters
 
-    def poison(self, topic: int, offset: int, key: bytes | None, value: bytes | None, detail: str) -> None:
-        """Count a record as a dead letter that cannot be applied without failing, and go past it."""
-        if offset <= self.state.applied[topic]:
-            return
-        self._touched = True
-        self._refuse(topic, offset, key, value, Refusal("poison", "", detail))
-        self.state.records[topic] += 1
-        self.state.applied[topic] = offset
-
     # -- time -----------------------------------------------------------------------------------------------------
 
     def tick(self, topic: int, now: int, historical: bool) -> None:
