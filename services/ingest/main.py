@@ -34,6 +34,7 @@ def run() -> None:
     """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when the mapping is refused or a port is taken."""
     config = settings()
     logs.configure(PROCESS)
+    kafka.outlive_closed_connections()
     try:
         uvloop.run(_run(config))
     except MappingError as error:

@@ -300,7 +300,6 @@ def test_a_cursor_of_another_order_is_refused(api: Api) -> None:
         "/v1/accounts/",
         "/v1/accounts/a/b/c/d",
         "/v2",
-        "/",
     ],
 )
 def test_what_there_is_not_is_404(api: Api, path: str) -> None:

@@ -86,7 +86,10 @@ def running(
         api = start_service("api", env)
         stack.callback(api.kill)
         wait_for("engine ready", lambda: http_status(f"{engine.url}/readyz") == 200, within=60)
-        yield Running(kafka, api, env)
+        made = Running(kafka, api, env)
+        for client in (made.reader, made.operator, made.admin):
+            stack.callback(client.close)
+        yield made
     postgres.server.drop_database("operations")
 
 

@@ -130,7 +130,7 @@ def test_child_that_ignores_sigterm_is_killed_when_asked_twice(start: Start) -> 
     supervisor = start("engine=stubborn").ready()
     children = supervisor.children()
     supervisor.process.send_signal(signal.SIGINT)
-    wait_for("the polite ones ended", lambda: supervisor.said.count(" ended (") == 3)
+    wait_for("the polite ones ended", lambda: supervisor.said.count(" ended (") == len(SERVICES) - 1)
     assert not gone(children)
     supervisor.process.send_signal(signal.SIGINT)
     assert supervisor.ended(5) == 0

@@ -330,6 +330,7 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     """Run one engine worker until SIGTERM or SIGINT. Exits with 1 when it failed; restarting it is safe at any time."""
     config = settings()
     logs.configure("engine")
+    kafka.outlive_closed_connections()
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
     gc.set_threshold(*COLLECT_AFTER)
