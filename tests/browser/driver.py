@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -22,7 +23,9 @@ NOT_HERE: Final = {"region": {"enabled": False}}
 """The skip link and the live region stand outside landmarks on purpose."""
 WIDE, NARROW = (1280, 900), (360, 780)
 HIGHEST: Final = 3000
-WITHIN_S: Final = 15
+WITHIN_S: Final = 30.0
+GONE: Final = (StaleElementReferenceException,)
+"""A page that comes takes away what was found on the one before."""
 
 WATCH: Final = """
 window.__heard = [];
@@ -111,7 +114,7 @@ class Browser:
 
     def until(self, probe: Any, within: float = WITHIN_S) -> Any:
         """Wait until `probe()` holds."""
-        return WebDriverWait(self.driver, within, ignored_exceptions=()).until(lambda _: probe())
+        return WebDriverWait(self.driver, within, ignored_exceptions=GONE).until(lambda _: probe())
 
     def press(self, *keys: str) -> None:
         """Keys, one after the other, at whatever has the focus."""
@@ -123,8 +126,11 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def text(self, css: str) -> str:
-        """The text of the first element that matches."""
-        return self.find(css).text
+        """The text of the first element that matches; waits for it."""
+        found: list[str] = WebDriverWait(
+            self.driver, WITHIN_S, ignored_exceptions=(*GONE, NoSuchElementException)
+        ).until(lambda d: [d.find_element(By.CSS_SELECTOR, css).text])
+        return found[0]
 
     # --- what is wrong with a page ---------------------------------------------------------------------------------
 
