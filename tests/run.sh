@@ -7,20 +7,20 @@ cd "$(dirname "$0")/.."
 out=.test-output
 mkdir -p $out
 pure="tests/unit tests/property tests/catalogue"
-faults="tests/faults tests/integration"
+joined="tests/integration"
 
 nice -n 10 "$1" -m "not long" -p no:cacheprovider $pure >$out/pure.log 2>&1 &
 first=$!
-"$1" -m "not long" -p no:cacheprovider $faults >$out/faults.log 2>&1 &
+"$1" -m "not long" -p no:cacheprovider $joined >$out/joined.log 2>&1 &
 second=$!
 trap 'kill "$first" "$second" 2>/dev/null' INT TERM
 
 ignored=""
-for folder in $pure $faults; do ignored="$ignored --ignore=$folder"; done
+for folder in $pure $joined; do ignored="$ignored --ignore=$folder"; done
 "$1" -m "not long" $ignored # whatever is neither above
 third=$?
 failed=$third
-for lane in "$second faults" "$first pure"; do
+for lane in "$second joined" "$first pure"; do
     wait "${lane% *}" || failed=1
     echo "=== ${lane#* }"
     cat "$out/${lane#* }.log"
