@@ -5,7 +5,7 @@ Templates are Jinja2 with autoescape and strict undefined names. Every template 
     viewer      who looks (`session.Viewer`), None on pages before sign-in
     clock       now and the reader's zone (`shown.Clock`)
     fresh       how old the facts are (`freshness.Freshness`), None on pages before sign-in
-    path, query where we are; `here` is both
+    path, query where we are; `here` is both, `origin` what stands before it
     token       for the forms of this page: `{{ form.proof() }}` of `macros/form.html` puts it in
     static      `static("console.css")`: the URL of a static file
     unique      `unique()`: another text each time, such as the name of a request
@@ -98,6 +98,7 @@ def text(request: Request, template: str, **context: Any) -> str:
         "path": request.url.path,
         "query": query,
         "here": request.url.path + (f"?{query}" if query else ""),
+        "origin": f"{'https' if session.is_https(request) else 'http'}://{request.headers.get('host', '')}",
         "token": forms.make_token(secret),
         "fragment": is_fragment(request),
         "theme": theme if (theme := request.cookies.get(THEME_COOKIE)) in THEMES else None,

@@ -56,6 +56,37 @@
     else if (event.target.closest("[data-fresh]")) location.assign($("#stream").dataset.back);
   });
 
+  // An act under way: one at a time on each thing, it shows that it is sent, and it is sent once.
+  const slowly = { timers: [], over: null };
+  const settled = (form) => {
+    delete form?.dataset.sending;
+    if (slowly.over && slowly.over !== form && slowly.over.isConnected) return;
+    slowly.timers.forEach(clearTimeout);
+    slowly.over = null;
+    $("#pending").textContent = "";
+  };
+  document.addEventListener("submit", (event) => {
+    const form = event.target, over = form.closest("[data-rows] > li, #signal") || form;
+    if (form.method !== "post") return;
+    if (over.dataset.sending) {
+      say("This was sent already; the answer is on its way.");
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
+    over.dataset.sending = "yes";
+    slowly.timers.forEach(clearTimeout);
+    slowly.over = over;
+    const words = (event.submitter?.textContent || "").trim().replace(/\s+/g, " ");
+    const tell = (text, after) => setTimeout(() => { $("#pending").textContent = text; }, after);
+    slowly.timers = [
+      tell(`Sending${words && `: ${words}`} …`, 300),
+      tell("Still no answer after 10 s. It was sent once, and nobody knows yet whether it was saved. What you see stays usable.", 10000),
+      setTimeout(() => { if (!form.hasAttribute("hx-post")) settled(over); }, 30000),
+    ];
+  }, true);
+  addEventListener("pageshow", ({ persisted }) => { if (persisted) all("[data-sending]").forEach(settled); });
+
   // After an act: the next row, and undo for ten seconds.
   let last = null;
   document.addEventListener("htmx:before:request", ({ detail: { ctx } }) => {
@@ -65,7 +96,10 @@
     ctx.next = ctx.row?.nextElementSibling || ctx.row?.previousElementSibling;
     ctx.acted = ctx.request.method === "POST" && document.hasFocus() && (ctx.row || target)?.contains(document.activeElement);
   });
-  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => ctx.target?.removeAttribute?.("aria-busy"));
+  document.addEventListener("htmx:finally:request", ({ detail: { ctx } }) => {
+    ctx.target?.removeAttribute?.("aria-busy");
+    if (ctx.request.method === "POST") settled(ctx.row || ctx.target);
+  });
   document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
     if (ctx?.request?.method !== "POST") return;
     $("#notice").textContent = "The server did not answer. It is not known whether this was saved; what you typed is still here. Try again.";
