@@ -8,6 +8,7 @@ all acts; an entry is appended to the feed, last, under its lock. The judgement 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from schemas.db.people import Handling as HandlingRow
 from schemas.db.tables import Account, Episode, QueueEntry
 from services.api.answers import acts_shown
 from services.api.database import writing
+from services.api.handled import among
 from services.api.lifecycle import (
     EVENT_TYPES,
     Act,
@@ -189,6 +191,16 @@ async def history(connection: AsyncConnection, episode_id: str) -> list[Act]:
     columns = [ActRow.__table__.columns[name] for name in Act.__slots__]
     found = await connection.execute(select(*columns).where(ActRow.episode_id == episode_id).order_by(ActRow.version))
     return [Act(**row._mapping) for row in found]
+
+
+async def histories(connection: AsyncConnection, episode_ids: Sequence[str]) -> dict[str, list[Act]]:
+    """All acts on each of these episodes, first to last; those without any are left out."""
+    columns = [ActRow.__table__.columns[name] for name in Act.__slots__]
+    statement = select(ActRow.episode_id, *columns).where(ActRow.episode_id == among(episode_ids))
+    found: dict[str, list[Act]] = {}
+    for episode_id, *members in await connection.execute(statement.order_by(ActRow.episode_id, ActRow.version)):
+        found.setdefault(episode_id, []).append(Act(**dict(zip(Act.__slots__, members, strict=True))))
+    return found
 
 
 async def _given_to(connection: AsyncConnection, content: Content) -> str | None:

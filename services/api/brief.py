@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from schemas.lifecycle import Status
 from schemas.priority import Part, situation
 
 TYPES: Final = (
@@ -44,7 +45,11 @@ class Event(Struct, frozen=True):
 
 
 class OpenSignal(Struct, frozen=True):
-    """One open signal, the next step with it."""
+    """One signal that is neither cleared nor closed by people, the next step with it.
+
+    `stands` is what people said of it, in words; `note` the last that somebody wrote about it: text, by, at, said ("Ana, 3
+    days ago").
+    """
 
     episode_id: str
     signal: str
@@ -56,10 +61,16 @@ class OpenSignal(Struct, frozen=True):
     user: str | None
     about: str | None
     action: dict[str, Any]
+    status: Status = "open"
+    stands: str | None = None
+    note: dict[str, Any] | None = None
 
 
 class Known(Struct, frozen=True, kw_only=True):
-    """What is recorded of the account besides its history. `health` is the latest record, `usage_weeks` oldest first."""
+    """What is recorded of the account besides its history. `health` is the latest record, `usage_weeks` oldest first.
+
+    `closed_count`: signals that people closed and the engine has not cleared yet; they stand in no other member.
+    """
 
     account_id: str
     health: dict[str, Any]
@@ -67,6 +78,7 @@ class Known(Struct, frozen=True, kw_only=True):
     first_event_at: dt.datetime | None
     signals: list[OpenSignal]
     open_count: int
+    closed_count: int = 0
     rank: float | None
     parts: list[Part]
     usage_weeks: list[int]
@@ -108,7 +120,9 @@ def brief(known: Known, events: Iterable[Event], now: dt.datetime, *, complete: 
         "signals": [_signal(one) for one in known.signals if one not in tasks],
         "tasks": [_signal(one) for one in tasks],
         "open_signals": known.open_count,
-        "next_actions": _next_actions(known.signals),
+        "closed_signals": known.closed_count,
+        # What somebody put off is no next step before its time.
+        "next_actions": _next_actions(one for one in known.signals if one.status != "snoozed"),
         "tickets": _tickets(history, now),
         "survey": _survey(history, now),
         "usage": _usage(known),
@@ -144,8 +158,7 @@ def _health(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _signal(one: OpenSignal) -> dict[str, Any]:
-    names = ("episode_id", "signal", "kind", "severity", "reason", "opened_at", "rank", "user", "about", "action")
-    return {name: getattr(one, name) for name in names}
+    return {name: getattr(one, name) for name in OpenSignal.__struct_fields__}
 
 
 def _next_actions(signals: Iterable[OpenSignal]) -> list[dict[str, Any]]:

@@ -90,13 +90,18 @@ def _health(health: dict[str, Any]) -> list[str]:
 
 
 def _signals(brief: dict[str, Any]) -> list[str]:
-    lines = [
-        f"**{one['severity']}** {one['signal']}"
-        + (f" ({plain(one['about'] or one['user'])})" if one["about"] or one["user"] else "")
-        + f" since {_day(one['opened_at'])}: {plain(one['reason'])}"
-        for one in [*brief["signals"], *brief["tasks"]][:SIGNALS_SHOWN]
-    ]
-    return lines or ["None."]
+    lines = [_signal(one) for one in [*brief["signals"], *brief["tasks"]][:SIGNALS_SHOWN]] or ["None."]
+    if brief["closed_signals"]:
+        lines.append(f"Left out: {brief['closed_signals']} that people closed.")
+    return lines
+
+
+def _signal(one: dict[str, Any]) -> str:
+    about = f" ({plain(one['about'] or one['user'])})" if one["about"] or one["user"] else ""
+    stands = f" **{_ended(one['stands'][:1].upper() + one['stands'][1:])}**" if one["stands"] else ""
+    note = f" {plain(one['note']['said'])}: “{plain(one['note']['text'])}”" if one["note"] else ""
+    reason = plain(one["reason"]).rstrip(".")
+    return f"**{one['severity']}** {one['signal']}{about} since {_day(one['opened_at'])}: {reason}.{stands}{note}"
 
 
 def _next(one: dict[str, Any]) -> str:

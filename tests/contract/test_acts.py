@@ -18,6 +18,8 @@ from tests.contract.test_api import Api, fill, problem
 from tests.harness import free_ports, start_service
 from tests.recorded import health, transition
 
+CALLED = ("plain", "seen", "later", "kept", "over")
+"""Signals of the account that somebody is about to call."""
 SOON = (dt.datetime.now(dt.UTC) + dt.timedelta(days=2)).isoformat()
 
 
@@ -32,6 +34,8 @@ def api(postgres: PostgresServer, migrated_template: str, tmp_path_factory: pyte
             [
                 *(transition("acme", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in names),
                 health("acme", 1, open_episodes=tuple(names), profile={"name": "Acme", "csm": "ana", "mrr": "100"}),
+                *(transition("birk", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in CALLED),
+                health("birk", 1, open_episodes=CALLED, profile={"name": "Birk", "csm": "ana", "mrr": "10"}),
             ],
         )
     )
@@ -265,6 +269,33 @@ def test_the_queue_leaves_out_what_is_put_off_and_says_so(api: Api, ana: httpx.C
     assert "e12" not in closed
     some = api.get("/v1/signals", status=["snoozed", "closed"], limit=200)["items"]
     assert {item["status"] for item in some} == {"snoozed", "closed"}
+
+
+def test_a_brief_says_what_people_said_and_leaves_out_what_they_closed(api: Api, ana: httpx.Client) -> None:
+    done(ana.post("/v1/signals/seen/acknowledge", json={"version": 0, "comment": "They *wait* for the export"}))
+    done(ana.post("/v1/signals/seen/comment", json={"version": 1, "comment": "Not this"}))
+    done(ana.post("/v1/signals/seen/undo", json={"version": 2}))
+    done(ana.post("/v1/signals/later/snooze", json={"version": 0, "until": SOON, "reason": "plan running"}))
+    done(ana.post("/v1/signals/kept/close", json={"version": 0, "outcome": "saved_by_concession"}))
+    done(ana.post("/v1/signals/over/close", json={"version": 0, "outcome": "false_alarm"}))
+    found = api.get("/v1/accounts/birk/brief")
+    until = f"{SOON[:10]} {SOON[11:16]} UTC"
+    assert {one["signal"]: one["stands"] for one in found["signals"]} == {
+        "usage.plain": None,
+        "usage.seen": "acknowledged by ana, just now",
+        "usage.later": f"snoozed until {until} by ana: plan running",
+        "usage.kept": "saved by a concession (ana, just now): the risk stays",
+    }
+    assert (found["open_signals"], found["closed_signals"]) == (4, 1)
+    notes = {one["signal"]: one["note"] and one["note"]["text"] for one in found["signals"] if one["note"]}
+    assert notes == {"usage.seen": "They *wait* for the export"}
+    because = {signal for one in found["next_actions"] for signal in one["because"]}
+    assert because == {"usage.plain", "usage.seen", "usage.kept"}
+    page = api.client.get("/v1/accounts/birk/brief", headers={"accept": "text/markdown"}).text
+    assert "## Open signals (4)" in page
+    assert "**Acknowledged by ana, just now.** ana, just now: “They \\*wait\\* for the export”" in page
+    assert "Left out: 1 that people closed." in page
+    assert "usage.over" not in page
 
 
 def test_people_and_pools_are_put_by_who_administers_and_kept_in_the_trail(api: Api, admin: httpx.Client) -> None:

@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
+from schemas.lifecycle import Handling, Status
 from schemas.priority import Part
 from services.api.brief import TYPES, Event, Known, OpenSignal, brief
 from services.api.brief_text import markdown, plain
 from services.api.endpoints.brief import wants_markdown
+from services.api.standing import in_words
 
 NOW = dt.datetime(2026, 5, 20, 12, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -272,6 +274,42 @@ def test_renewal_health_usage_and_rank_are_told_in_the_text() -> None:
         "Rank 12.42: warning: usage.decline ×3.",
     ):
         assert said in page, said
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        ("open", {}, None),
+        (
+            "acknowledged",
+            {"acknowledged_by": "ana", "acknowledged_at": NOW - 3 * DAY - DAY / 2, "assignee": "ben"},
+            "acknowledged by Ana, 3 days ago; with ben",
+        ),
+        (
+            "snoozed",
+            {"snoozed_by": "ben", "snoozed_until": NOW + DAY, "snooze_reason": "away"},
+            "snoozed until 05-21 by ben: away",
+        ),
+        (
+            "acknowledged",
+            {"outcome": "saved_by_concession", "closed_by": "ana", "closed_at": NOW - DAY},
+            "saved by a concession (Ana, 1 day ago): the risk stays",
+        ),
+        (
+            "closed",
+            {"outcome": "false_alarm", "closed_by": "ben", "closed_at": NOW - dt.timedelta(hours=5)},
+            "closed by ben, 5 hours ago: false alarm",
+        ),
+        # It was acknowledged before it escalated: that no longer holds.
+        ("open", {"acknowledged_by": "ana", "acknowledged_at": NOW - DAY, "outcome": "saved_by_concession"}, None),
+    ],
+)
+def test_what_people_said_is_told_in_words(status: Status, said: dict[str, Any], words: str | None) -> None:
+    names = {"ana": "Ana"}
+    found = in_words(
+        status, Handling(**said), NOW, name=lambda one: names.get(str(one), str(one)), when=lambda at: f"{at:%m-%d}"
+    )
+    assert found == words
 
 
 def test_texts_from_outside_stay_texts() -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from services.api import coverage, queries, queue_answers, queue_queries
+from services.api import acts, coverage, queries, queue_answers, queue_queries, standing
 from services.api.console import account, account_queries, session
 from services.api.console import history as acts_told
 from services.api.console.account_queries import Show
@@ -25,6 +25,7 @@ from services.api.console.charts.words import day
 from services.api.console.panels import Panel, panel
 from services.api.console.render import clock_of, link, render, segment
 from services.api.console.session import Viewer
+from services.api.console.shown import at_minute
 from services.api.console.told import told
 from services.api.database import Connection
 from services.api.endpoints.accounts import unknown
@@ -92,8 +93,21 @@ async def get_account(
         signals = await queries.open_signals(connection, account_id)
         ranked = await queries.ranked_signals(connection, [account_id], queries.OPEN_SHOWN)
         directory = await request.app.state.console.directory.read(connection)
+        said = await acts.histories(connection, [one.episode.episode_id for one in signals if one.handling.version])
     record: dict[str, Any] = _decode(found.body)
-    open_now = _in_order(signals, [one.episode.episode_id for one, _ in ranked])
+    ordered = _in_order(signals, [one.episode.episode_id for one, _ in ranked])
+    open_now = [one for one in ordered if one.status != "closed"]
+    clock = clock_of(request)
+
+    def stands(one: SignalRecord) -> str | None:
+        return standing.in_words(
+            one.status, one.handling, one.now, name=directory.name, when=lambda at: at_minute(at, clock)
+        )
+
+    def noted(one: SignalRecord) -> dict[str, str] | None:
+        note = standing.last_note(said.get(one.episode.episode_id, []))
+        return None if note is None else {"text": note.text, "said": standing.noted(note, one.now, name=directory.name)}
+
     return render(
         request,
         "account.html",
@@ -102,8 +116,12 @@ async def get_account(
         profile=record.get("profile") or {},
         arr=arr(found),
         signals=open_now,
+        closed=[one for one in ordered if one.status == "closed"],
+        next_step=next((one for one in open_now if one.status != "snoozed"), None),
+        stands=stands,
+        noted=noted,
         titles={entry["id"]: entry["title"] for entry in entries()},
-        actions={one.episode.episode_id: _decode(one.last.action) for one in open_now},
+        actions={one.episode.episode_id: _decode(one.last.action) for one in ordered},
         would=account.would_change(record),
         directory=directory,
         snoozes=SNOOZES,
@@ -128,9 +146,9 @@ def _address(account_id: str) -> str:
 
 
 def _in_order(signals: list[SignalRecord], ranked: list[str]) -> list[SignalRecord]:
-    """By rank; those without one (just opened) first."""
+    """By rank; those without one (just opened) first, what somebody put off last."""
     place = {episode_id: n for n, episode_id in enumerate(ranked, 1)}
-    return sorted(signals, key=lambda one: place.get(one.episode.episode_id, 0))
+    return sorted(signals, key=lambda one: (one.status == "snoozed", place.get(one.episode.episode_id, 0)))
 
 
 class _Health(Struct):

@@ -34,7 +34,9 @@ async def panel[T](request: Request, read: Callable[[AsyncConnection], Awaitable
     except Problem as problem:
         if problem.status < 500:
             raise
-        return Panel(failed=f"{problem.detail[:1].upper()}{problem.detail[1:]}. The rest of the page is as it should be.")
+        return Panel(
+            failed=f"{problem.detail[:1].upper()}{problem.detail[1:]}. The rest of the page is as it should be."
+        )
     except Exception:
         # A defect in one panel must not take from people what the others know; the log has where it is.
         request_id = secrets.token_hex(4)

@@ -71,6 +71,11 @@ def exact(at: dt.datetime, clock: Clock) -> str:
     return f"{there.day} {there:%b %Y, %H:%M}"
 
 
+def at_minute(at: dt.datetime, clock: Clock) -> str:
+    """An instant as day and minute with the reader's zone: "18 Nov 2026, 14:05 Europe/Berlin"."""
+    return f"{exact(at, clock)} {clock.zone_name}"
+
+
 def hour(at: dt.datetime, clock: Clock) -> str:
     """An instant without the zone, and without the day where it is today: "14:05", "18 Nov, 14:05"."""
     there = at.astimezone(clock.zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,15 +11,17 @@ from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
-from services.api import brief, brief_text, priority, queries, queue_queries
+from services.api import acts, brief, brief_text, priority, queries, queue_queries, standing
 from services.api.answers import answer
 from services.api.auth import require
 from services.api.brief import Event, Known, OpenSignal
 from services.api.database import Connection
 from services.api.endpoints.accounts import AccountId, unknown
+from services.api.lifecycle import Act
 from services.api.parameters import Parameters
 from services.api.paths import SEGMENT
 from services.api.queries import AccountRecord, SignalRecord
+from services.common import people
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], dependencies=[Depends(require("read"))])
 
@@ -75,7 +78,10 @@ def wants_markdown(accept: str) -> bool:
 
 async def _known(connection: AsyncConnection, account: AccountRecord) -> Known:
     account_id, as_of = account.account_id, account.health.as_of
-    ranked = await queries.ranked_signals(connection, [account_id], SIGNALS_MOST)
+    ranked = await queries.ranked_signals(connection, [account_id], SIGNALS_MOST, standing.UNFINISHED)
+    handled = [one.episode.episode_id for one, _ in ranked if one.handling.version]
+    said = await acts.histories(connection, handled) if handled else {}
+    names = {one.user_id: one.name or one.user_id for one in await people.users(connection)} if handled else {}
     open_now = (await queue_queries.open_at(connection, [account_id]))[account_id]
     first = as_of.date() - min(dt.timedelta(weeks=WEEKS, days=-1), as_of.date() - dt.date.min)
     days = await queries.usage(connection, account_id, first, as_of.date())
@@ -88,16 +94,22 @@ async def _known(connection: AsyncConnection, account: AccountRecord) -> Known:
         health=_decode(account.body),
         profile=profile,
         first_event_at=account.health.first_event_at,
-        signals=[_open(signal, float(rank)) for signal, rank in ranked],
-        open_count=sum(open_now.counts.values()),
+        signals=[_open(one, float(rank), said.get(one.episode.episode_id, []), names) for one, rank in ranked],
+        open_count=sum(open_now.statuses.get(status, 0) for status in standing.UNFINISHED),
+        closed_count=open_now.statuses.get("closed", 0),
         rank=float(ranked[0][1]) if ranked else None,
         parts=priority.parts(account, ranked[0][0], open_now.judged) if ranked else priority.weight(account),
         usage_weeks=weeks,
     )
 
 
-def _open(found: SignalRecord, rank: float) -> OpenSignal:
+def _open(found: SignalRecord, rank: float, said: Sequence[Act], names: Mapping[str, str]) -> OpenSignal:
     row = found.episode
+
+    def name(actor: str | None) -> str:
+        return "nobody" if actor is None else names.get(actor, actor)
+
+    note = standing.last_note(said)
     return OpenSignal(
         episode_id=row.episode_id,
         signal=row.signal,
@@ -109,4 +121,13 @@ def _open(found: SignalRecord, rank: float) -> OpenSignal:
         user=row.user,
         about=found.last.about,
         action=_decode(found.last.action),
+        status=found.status,
+        stands=standing.in_words(found.status, found.handling, found.now, name=name, when=_minute),
+        note=None
+        if note is None
+        else {"text": note.text, "by": note.by, "at": note.at, "said": standing.noted(note, found.now, name=name)},
     )
+
+
+def _minute(at: dt.datetime) -> str:
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
