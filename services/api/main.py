@@ -11,7 +11,7 @@ import uvloop
 from services.api.app import make_app
 from services.api.database import Readiness
 from services.api.endpoints.catalogue import entries, serve_these
-from services.common import db, kafka, logs
+from services.common import db, kafka_connections, logs
 from services.common.dead_letter_replay import Prepare, as_they_were
 from services.common.http_server import HttpServer
 from services.common.lifecycle import HealthServer, serve_until_stopped
@@ -32,7 +32,7 @@ def run(described: list[dict[str, Any]] | None = None, prepare: Prepare = as_the
     serve_these(described or [])
     config = settings()
     logs.configure(PROCESS)
-    kafka.outlive_closed_connections()
+    kafka_connections.mend()
     try:
         uvloop.run(_run(config, prepare))
     except OSError as error:

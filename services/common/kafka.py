@@ -13,8 +13,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+from aiokafka.errors import KafkaError, for_code
 
 from services.common.settings import Settings
 
@@ -195,24 +194,3 @@ async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[TopicPartit
 def broker_error(code: int, message: str | None) -> str:
     """A broker's refusal in words."""
     return message or str(for_code(code).__doc__ or for_code(code).__name__)
-
-
-def outlive_closed_connections() -> None:
-    """Make a write to a connection that was reset a moment ago what it is to every caller: a connection error.
-
-    uvloop says RuntimeError there, where asyncio's own loop says OSError. aiokafka waits out the one; the other ends the
-    consumer's coordination, and with it the process.
-    """
-    if getattr(AIOKafkaConnection.send, "outlives", False):
-        return
-    stock = AIOKafkaConnection.send
-
-    def send(self: Any, request: Any, expect_response: bool = True) -> Any:
-        try:
-            return stock(self, request, expect_response)
-        except RuntimeError as error:
-            self.close(reason=CloseReason.CONNECTION_BROKEN)
-            raise KafkaConnectionError(f"the connection was closed: {error}") from error
-
-    send.outlives = True  # type: ignore[attr-defined]
-    AIOKafkaConnection.send = send

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.common import kafka, logs
+from services.common import kafka_connections, logs
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.delivery.alertmanager import alertmanager
@@ -52,7 +52,7 @@ async def serve(config: Settings) -> None:
 def run() -> None:
     """Run the process until SIGTERM or SIGINT. Exits with code 1 and one line when its port is taken."""
     logs.configure(PROCESS)
-    kafka.outlive_closed_connections()
+    kafka_connections.mend()
     try:
         asyncio.run(serve(settings()))
     except OSError as error:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from schemas.dead_letters import DEAD_LETTER_TOPIC
 from schemas.events import INPUT_TOPICS
-from services.common import db, kafka, keys, logs, metrics
+from services.common import db, kafka, kafka_connections, keys, logs, metrics
 from services.common.http_server import HttpServer
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
@@ -34,7 +34,7 @@ def run() -> None:
     """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when the mapping is refused or a port is taken."""
     config = settings()
     logs.configure(PROCESS)
-    kafka.outlive_closed_connections()
+    kafka_connections.mend()
     try:
         uvloop.run(_run(config))
     except MappingError as error:

@@ -18,6 +18,8 @@ from typing import Any
 
 import aiokafka
 import pytest
+from aiokafka import client as aiokafka_client
+from aiokafka import conn as aiokafka_connection
 from aiokafka.consumer import consumer as aiokafka_consumer
 from aiokafka.consumer import fetcher, subscription_state
 from faust import events
@@ -93,6 +95,8 @@ FUNCTIONS: dict[Any, tuple[str, ...]] = {
     conductor.Conductor: ("acks_enabled_for", "on_partitions_assigned"),
     Stream: ("maybe_start",),
     events.Event: ("__init__",),
+    aiokafka_client.AIOKafkaClient: ("_get_conn",),
+    aiokafka_connection.AIOKafkaConnection: ("send", "connected"),
     aiokafka.AIOKafkaProducer: ("create_batch", "send_batch"),
     aiokafka_consumer.AIOKafkaConsumer: ("seek_to_committed", "seek", "highwater"),
     fetcher.Fetcher: ("fetched_records",),

@@ -28,6 +28,12 @@ NAMES = ("a", "b")
 LINES = 60
 """Most lines that a worker may log over one outage: a client library alone has thousands to say."""
 
+ATTEMPTS = 6
+"""Most connections that a worker may try to make in a second of a broker's absence: it has four clients, at most."""
+
+BACK_WITHIN_S = 12.0
+"""How soon what was sent is applied once the broker is back: the longest pause, the group's coordinator, a commit."""
+
 
 @dataclass
 class Line:
@@ -93,11 +99,15 @@ def test_a_broker_killed_under_load_is_waited_for(line: Line, workers: bench.Gro
     try:
         time.sleep(1)
         line.broker.kill()
-        time.sleep(4)
+        time.sleep(1)
+        before = {name: proxy.counts["refused"] for name, proxy in line.proxies.items()}
+        time.sleep(3)
+        for name, proxy in line.proxies.items():
+            assert proxy.counts["refused"] - before[name] <= 3 * ATTEMPTS
         assert {http_status(f"{workers.urls[name]}/livez") for name in NAMES} == {200}
         line.broker.start()
         line.broker.wait_ready()
-        workers.progress()
+        assert workers.progress() < BACK_WITHIN_S
     finally:
         sent = load.finish()
     settle(workers, sent)

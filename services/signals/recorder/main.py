@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from services.common import kafka, logs, metrics
+from services.common import kafka_connections, logs, metrics
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.signals.recorder import canary, feed, writer
@@ -86,5 +86,5 @@ async def serve(config: Settings) -> None:
 def run() -> None:
     """Run the process until SIGTERM or SIGINT."""
     logs.configure("recorder")
-    kafka.outlive_closed_connections()
+    kafka_connections.mend()
     asyncio.run(serve(settings()))

@@ -21,7 +21,7 @@ from schemas.dead_letters import DEAD_LETTER_TOPIC
 from schemas.events import INPUT_TOPICS
 from schemas.health import HEALTH_TOPIC
 from schemas.signals import OPPORTUNITY_TOPIC, RISK_TOPIC
-from services.common import kafka, logs, metrics
+from services.common import kafka, kafka_connections, logs, metrics
 from services.common.lifecycle import HealthServer, stop_event
 from services.common.settings import Settings, settings
 from services.signals.core.codec import StateError
@@ -330,7 +330,7 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     """Run one engine worker until SIGTERM or SIGINT. Exits with 1 when it failed; restarting it is safe at any time."""
     config = settings()
     logs.configure("engine")
-    kafka.outlive_closed_connections()
+    kafka_connections.mend()
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
     gc.set_threshold(*COLLECT_AFTER)
