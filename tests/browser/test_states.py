@@ -265,6 +265,33 @@ def test_a_panel_that_fails_says_so_and_leaves_the_others(alone: Alone, shots: P
     assert not page.every(".failed")
 
 
+def test_parts_of_another_day_are_told_as_of_that_day(alone: Alone, shots: Path) -> None:
+    """As after a replay, in which few health records are made."""
+    page = alone.page
+    today = dt.datetime.now(dt.UTC).date()
+    wanted, kept = today - dt.timedelta(days=30), today - dt.timedelta(days=18)
+
+    def day(one: dt.date) -> str:
+        return f"{one.day} {one:%b %Y}"
+
+    alone.sql(f"DELETE FROM health_parts WHERE day BETWEEN '{today - dt.timedelta(days=50)}' AND '{wanted}'")
+    alone.sql(f"DELETE FROM health_parts WHERE day BETWEEN '{wanted}' AND '{kept - dt.timedelta(days=1)}'")
+    alone.sql(
+        f"INSERT INTO health_parts SELECT account_id, '{kept}', parts FROM health_parts ORDER BY day DESC LIMIT 1"
+        " ON CONFLICT DO NOTHING"
+    )
+    page.open(ACCOUNT)
+    said = page.text("#change")
+    assert "In 18 days" in said
+    assert f"No parts are kept for {day(wanted)}; the nearest are of {day(kept)}. In 30 days the whole score" in said
+    assert page.find("#change svg.drawing.narrow").is_displayed()
+    assert "in 18 d" in page.text("#health .parts")
+    page.picture(shots / "account-parts-of-another-day-light-1280.png")
+    alone.sql(f"DELETE FROM health_parts WHERE day < '{today - dt.timedelta(days=7)}'")
+    page.open(ACCOUNT)
+    assert f"No parts are kept for {day(wanted)} or a day near it" in page.text("#change")
+
+
 # --- old facts, and nothing to do ----------------------------------------------------------------------------------
 
 

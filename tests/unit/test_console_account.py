@@ -56,7 +56,10 @@ def test_the_day_is_that_of_the_score_that_the_change_is_measured_from() -> None
     assert nearest(found, DAY, 30.0) == PartsThen(DAY, [30.0])  # the next day's first record is this day's end
     assert nearest(found, DAY, None) == PartsThen(DAY, [20.0])
     assert nearest(found[:1], DAY, 99.0) == PartsThen(DAY - one, [10.0])
-    assert nearest([PartsThen(DAY - 5 * one, [1.0])], DAY, 1.0) is None
+    # Where that day has no record the nearest stands for itself, whatever it sums to; of two as near the older.
+    far = [PartsThen(DAY + 5 * one, [30.0]), PartsThen(DAY - 5 * one, [1.0])]
+    assert nearest(far, DAY, 30.0) == PartsThen(DAY - 5 * one, [1.0])
+    assert nearest([], DAY, 1.0) is None
 
 
 def test_another_band_is_named_and_the_same_one_is_still_it() -> None:

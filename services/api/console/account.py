@@ -15,8 +15,9 @@ from services.api.console.charts.health import BANDS
 from services.api.coverage import SignalState
 
 CHANGE_D: Final = 30
-NEAR_D: Final = 4
-"""How far from 30 days ago the parts of a score may be, where that day has no record."""
+OLDEST_D: Final = 92
+NEWEST_D: Final = 7
+"""How old the parts that a score is compared with are at most and at least, where those of 30 days ago are not kept."""
 SMALLEST: Final = 0.05
 WOULD_CHANGE: Final = 3
 
@@ -45,6 +46,19 @@ class PartsThen(Struct, frozen=True):
     def total(self) -> float:
         """The score that they sum to."""
         return round(sum(value for value in self.points if value is not None), 1)
+
+
+class Compared(Struct, frozen=True):
+    """The parts that a score is compared with. `wanted` is the day that was asked for, `days` how long ago theirs is."""
+
+    then: PartsThen
+    wanted: dt.date
+    days: int
+
+    @property
+    def other(self) -> bool:
+        """Whether they are of another day than was asked for."""
+        return self.then.day != self.wanted
 
 
 class Fall(Struct, frozen=True):
@@ -124,14 +138,14 @@ def fall(record: Mapping[str, Any], then: PartsThen | None) -> Fall | None:
 def nearest(found: Sequence[PartsThen], wanted: dt.date, score: float | None) -> PartsThen | None:
     """What the score was made of as a day ended: the record that sums to `score`, the score then, else the nearest day's.
 
-    A day's last record is that of its end, or the next day's first where records came many at once. None where no day
-    near has one.
+    A day's last record is that of its end, or the next day's first where records came many at once. None where none is
+    given. Of two as near the older: a month is asked for, and what happened since is the question.
     """
-    near = [one for one in found if abs((one.day - wanted).days) <= NEAR_D]
-    for one in sorted(near, key=lambda one: abs((one.day - wanted).days)):
+    found = sorted(found, key=lambda one: (abs((one.day - wanted).days), one.day))
+    for one in found:
         if score is not None and abs(one.total - score) < SMALLEST and abs((one.day - wanted).days) <= 1:
             return PartsThen(wanted, one.points)
-    return min(near, key=lambda one: (abs((one.day - wanted).days), one.day), default=None)
+    return next(iter(found), None)
 
 
 def would_change(record: Mapping[str, Any]) -> list[Would]:

@@ -155,7 +155,8 @@ class _Health(Struct):
     """The panel of the score."""
 
     rows: list[account.PartRow]
-    then: account.PartsThen | None
+    wanted: dt.date
+    compared: account.Compared | None
     waterfall: Any
     line: Any
     cohort: dict[str, Any] | None
@@ -166,7 +167,8 @@ async def _health(connection: AsyncConnection, found: AccountRecord, record: dic
     wanted = today - dt.timedelta(days=account.CHANGE_D)
     change, score = record.get("change_30d"), found.health.score
     before = None if change is None or score is None else score - change
-    then = account.nearest(await account_queries.parts_of(connection, found.account_id, wanted), wanted, before)
+    kept = await account_queries.parts_of(connection, found.account_id, wanted, today)
+    then = account.nearest(kept, wanted, before)
     first = today - dt.timedelta(days=SHOWN_DAYS - 1)
     scores = await queue_queries.scores(connection, found.account_id, first, today)
     history = [ScoredDay(row.day, row.score) for row in scores if row.day < today]
@@ -179,7 +181,8 @@ async def _health(connection: AsyncConnection, found: AccountRecord, record: dic
     )
     return _Health(
         rows=account.part_rows(record, then),
-        then=then,
+        wanted=wanted,
+        compared=None if then is None else account.Compared(then, wanted, (today - then.day).days),
         waterfall=steps,
         line=health_line("health", history, today),
         cohort=queue_answers.cohort_place(await queue_queries.cohort(connection, found.account_id)),

@@ -8,13 +8,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Text, and_, cast, literal, or_, select, text, tuple_
+from sqlalchemy import Text, and_, cast, func, literal, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.db.people import Act as ActRow
 from schemas.db.tables import Episode, HealthParts, TimelineEntry, UsageDay
 from services.api import cursors
-from services.api.console.account import NEAR_D, PartsThen
+from services.api.console.account import NEWEST_D, OLDEST_D, PartsThen
 from services.api.console.charts import Held
 from services.api.lifecycle import Act
 
@@ -29,6 +29,8 @@ SHOWS: Final[dict[Show, str | None]] = {
 }
 """What of the history is shown, and how the types of its events begin."""
 PAGE: Final = 25
+NEAREST: Final = 3
+"""The day itself and its neighbours: a day's score may be in the record of the day after."""
 
 _decode: Final = msgspec.json.decode
 
@@ -54,11 +56,14 @@ class _Place(cursors.Place, frozen=True):
     key: cursors.Id
 
 
-async def parts_of(connection: AsyncConnection, account_id: str, around: dt.date) -> list[PartsThen]:
-    """What the account's scores were made of on the days around one."""
-    near = dt.timedelta(days=NEAR_D)
-    statement = select(HealthParts.day, HealthParts.parts).where(
-        HealthParts.account_id == account_id, HealthParts.day.between(around - near, around + near)
+async def parts_of(connection: AsyncConnection, account_id: str, wanted: dt.date, today: dt.date) -> list[PartsThen]:
+    """What the account's scores were made of on the kept days nearest to one, of those that are not too old or too new."""
+    oldest, newest = (today - dt.timedelta(days=days) for days in (OLDEST_D, NEWEST_D))
+    statement = (
+        select(HealthParts.day, HealthParts.parts)
+        .where(HealthParts.account_id == account_id, HealthParts.day.between(oldest, newest))
+        .order_by(func.abs(HealthParts.day - wanted), HealthParts.day)
+        .limit(NEAREST)
     )
     rows = (await connection.execute(statement)).all()
     return [PartsThen(row.day, [None if tenths < 0 else tenths / 10 for tenths in row.parts]) for row in rows]
