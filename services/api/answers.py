@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Raw
@@ -110,6 +110,10 @@ class HandlingShown(BaseModel):
     cause: Cause | None
     first_acknowledged_at: dt.datetime | None
     escalated_since: bool
+
+
+SAID: Final = tuple(name for name in HandlingShown.model_fields if name in Handling.__slots__)
+"""What of a handling is shown as it is."""
 
 
 class ActShown(BaseModel):
@@ -346,9 +350,7 @@ def signal_item(found: SignalRecord) -> dict[str, Any]:
 def handling_shown(found: SignalRecord) -> dict[str, Any]:
     """A `HandlingShown`."""
     said = found.handling
-    told: dict[str, Any] = {
-        name: getattr(said, name) for name in HandlingShown.model_fields if name in Handling.__slots__
-    }
+    told: dict[str, Any] = {name: getattr(said, name) for name in SAID}
     ordinals = (said.acknowledged_ordinal, said.snoozed_ordinal, said.closed_ordinal)
     last: int = found.episode.last_ordinal
     return told | {

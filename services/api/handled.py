@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, and_, any_, cast, exists, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, all_, and_, any_, bindparam, cast, exists, func, literal, or_, select
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -53,33 +53,42 @@ def handling_of(row: Any) -> Handling:
 
 def among(values: Collection[str]) -> ColumnElement[Any]:
     """`column == among(values)`: one of these, as one parameter, so that the statement is the same for any number."""
-    return any_(cast(literal(list(values), ARRAY(SqlText)), ARRAY(SqlText)))
+    return any_(_texts(values))
+
+
+def _texts(values: Collection[str]) -> ColumnElement[Any]:
+    return cast(literal(list(values), ARRAY(SqlText)), ARRAY(SqlText))
+
+
+def among_given(name: str) -> ColumnElement[Any]:
+    """The same, of what the statement is executed with under this name."""
+    return any_(bindparam(name, type_=ARRAY(SqlText)))
 
 
 # --- of episodes ---------------------------------------------------------------------------------------------------
 
 
-def of_status(statuses: frozenset[Status]) -> list[ColumnElement[bool]]:
-    """Conditions on an episode, outer-joined with its handling: its status is one of these."""
-    if statuses >= {*STATUSES}:
-        return []
-    if statuses == {"cleared"}:
-        return [Episode.cleared_at.is_not(None)]
+def of_status(statuses: frozenset[Status]) -> list[list[ColumnElement[bool]]]:
+    """Conditions on an episode, outer-joined with its handling: its status is one of these.
+
+    Each list is of some episodes, and no two of the same. Several are asked one by one: joined by OR, none of them could
+    be looked for in an index.
+    """
     found: list[ColumnElement[bool]] = []
     if "cleared" not in statuses:
         # Said apart, so that the indexes of what is not cleared serve.
         found.append(Episode.cleared_at.is_(None))
-    if statuses != UNCLEARED:
-        found.append(shown(func.now()) == among(statuses))
-    if statuses.isdisjoint({"open", "cleared"}):
-        # Somebody has acted on every other one. Of what is not cleared the queue knows on which; it has no signals of
-        # the portfolio.
-        acted = select(QueueEntry.episode_id).where(QueueEntry.handled)
-        portfolio = select(Episode.episode_id).where(
-            Episode.account_id == PORTFOLIO_ACCOUNT, Episode.cleared_at.is_(None)
-        )
-        found.append(Episode.episode_id.in_(union_all(acted, portfolio.correlate(None))))
-    return found
+    elif statuses == {"cleared"}:
+        return [[Episode.cleared_at.is_not(None)]]
+    if not statuses >= UNCLEARED:
+        # Said as what it is not: the planner takes a comparison of the status for rare, one episode in two hundred, and
+        # would read and sort every episode to find the few.
+        found.append(shown(func.now()) != all_(_texts(frozenset(STATUSES) - statuses)))
+    if not statuses.isdisjoint({"open", "cleared"}):
+        return [found]
+    # Somebody has acted on every one. Of what is not cleared the queue knows on which; it has no signals of the portfolio.
+    queued = select(literal(1)).where(QueueEntry.handled, QueueEntry.episode_id == Episode.episode_id)
+    return [[*found, exists(queued.correlate(Episode))], [*found, Episode.account_id == PORTFOLIO_ACCOUNT]]
 
 
 def of_assignee(user: str | None) -> ColumnElement[bool]:
@@ -145,30 +154,6 @@ def queued_of_owner(entry: type[QueueEntry], owner: Owner) -> ColumnElement[bool
     """Condition on a place in the queue: its signal is theirs, or of their account and nobody else's."""
     theirs = and_(_csm(entry.csm.expression, owner), ~_assigned(entry, HandlingRow.assignee.is_not(None)))
     return or_(entry.episode_id == among(owner.assigned), theirs)
-
-
-# --- what the queue leaves out -------------------------------------------------------------------------------------
-
-
-async def left_out(
-    connection: AsyncConnection, account_ids: Sequence[str], statuses: frozenset[Status]
-) -> dict[str, dict[Status, int]]:
-    """Of each of these accounts: how many signals that are not cleared have none of these statuses, by status."""
-    found: dict[str, dict[Status, int]] = {
-        account_id: {status: 0 for status in ("open", "acknowledged", "snoozed", "closed") if status not in statuses}
-        for account_id in account_ids
-    }
-    status = shown(func.now())
-    statement = (
-        select(Episode.account_id, status, func.count())
-        .outerjoin(HandlingRow, HandlingRow.episode_id == Episode.episode_id)
-        .where(Episode.account_id == among(account_ids), Episode.cleared_at.is_(None), Episode.scope != "portfolio")
-        .group_by(Episode.account_id, status)
-    )
-    for account_id, name, count in await connection.execute(statement):
-        if name in found[account_id]:
-            found[account_id][name] = count
-    return found
 
 
 async def time_now(connection: AsyncConnection) -> dt.datetime:

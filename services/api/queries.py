@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,8 @@ from services.common.words import words
 
 OPEN_SHOWN: Final = 200
 FEW_MATCHES: Final = 1000
+KEPT_STATEMENTS: Final = 32
+"""So many forms of a statement are kept as they were built: to build one again takes longer than to run it."""
 
 type Query = Select[*tuple[Any, ...]]
 type Found = Row[*tuple[Any, ...]]
@@ -69,7 +72,6 @@ class AccountRecord(Struct):
     churned: bool
     health: HealthPart
     body: str
-    order: Any = None
 
 
 class SignalData(Struct):
@@ -146,7 +148,6 @@ def _account(row: Found) -> AccountRecord:
         churned=row.churned,
         health=_health(row.body),
         body=row.body,
-        order=row._mapping.get("order"),
     )
 
 
@@ -180,7 +181,8 @@ async def accounts(connection: AsyncConnection, wanted: AccountFilter) -> tuple[
     cursor = None
     if len(rows) > wanted.limit:
         make: Any = place
-        cursor = cursors.encode(make(wanted.sort, found[-1].order, found[-1].account_id))
+        end = rows[wanted.limit - 1]
+        cursor = cursors.encode(make(wanted.sort, end.order, end.account_id))
     return found, cursor
 
 
@@ -204,8 +206,13 @@ async def account(connection: AsyncConnection, account_id: str) -> AccountRecord
 
 async def accounts_by_id(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, AccountRecord]:
     """These accounts, without those that are not recorded."""
-    rows = await connection.execute(_accounts().where(Account.account_id == among(account_ids)))
+    rows = await connection.execute(_accounts_among(), {"accounts": list(account_ids)})
     return {row.account_id: _account(row) for row in rows}
+
+
+@cache
+def _accounts_among() -> Query:
+    return _accounts().where(Account.account_id == handled.among_given("accounts"))
 
 
 async def health(connection: AsyncConnection, account_id: str) -> str | None:
@@ -371,7 +378,6 @@ async def signals(
             statement = statement.where(handled.of_owner(owner))
     if account_id is not None:
         statement = statement.where(Episode.account_id == account_id)
-    statement = statement.where(*handled.of_status(wanted.status))
     if wanted.kind is not None:
         statement = statement.where(Episode.kind == wanted.kind)
     if wanted.severity is not None:
@@ -384,7 +390,10 @@ async def signals(
         place = tuple_(literal(after.opened_at), literal(after.episode_id))
         statement = statement.where(tuple_(Episode.opened_at, Episode.episode_id) < place)
     statement = statement.order_by(Episode.opened_at.desc(), Episode.episode_id.desc()).limit(wanted.limit + 1)
-    rows = (await connection.execute(statement)).all()
+    rows: list[Found] = []
+    for conditions in handled.of_status(wanted.status):
+        rows += await connection.execute(statement.where(*conditions))
+    rows.sort(key=lambda row: (row.opened_at, row.episode_id), reverse=True)
     cursor = None
     if len(rows) > wanted.limit:
         end = rows[wanted.limit - 1]
@@ -416,22 +425,28 @@ async def ranked_signals(
     statuses: frozenset[Status] = handled.UNCLEARED,
 ) -> list[tuple[SignalRecord, Decimal]]:
     """The signals of each of these accounts that stand so, with their ranks, highest rank first, so many of each."""
+    rows = await connection.execute(_ranked(most, statuses), {"accounts": list(account_ids)})
+    return [(_signal_alone(row), row.rank) for row in rows]
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _ranked(most: int, statuses: frozenset[Status]) -> Query:
     place = func.row_number().over(
         partition_by=QueueEntry.account_id, order_by=(QueueEntry.rank.desc(), QueueEntry.episode_id.desc())
     )
+    of_accounts = QueueEntry.account_id == handled.among_given("accounts")
     ranked = (
         select(QueueEntry.episode_id, QueueEntry.rank, place.label("place"))
-        .where(QueueEntry.account_id == among(account_ids), *handled.queued_of_status(QueueEntry, statuses))
+        .where(of_accounts, *handled.queued_of_status(QueueEntry, statuses))
         .subquery()
     )
-    statement = (
+    return (
         _signals_alone()
         .add_columns(ranked.c.rank)
         .join(ranked, ranked.c.episode_id == Episode.episode_id)
         .where(ranked.c.place <= most)
         .order_by(ranked.c.rank.desc(), Episode.episode_id.desc())
     )
-    return [(_signal_alone(row), row.rank) for row in await connection.execute(statement)]
 
 
 async def signals_by_id(connection: AsyncConnection, episode_ids: Sequence[str]) -> dict[str, SignalRecord]:

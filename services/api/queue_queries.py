@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, literal, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
@@ -25,12 +26,15 @@ from schemas.lifecycle import Status
 from schemas.priority import Judged
 from services.api import cursors, handled
 from services.api.handled import Owner, among
-from services.api.parameters import HIDDEN, RenewalWindow
+from services.api.parameters import HIDDEN, QUEUED, RenewalWindow
 from services.common.problems import FieldError, bad_parameter
 
 FIRST_IN_PAGES: Final = ("rank", "account_id", "episode_id")
 ENTRIES_READ: Final = 4
 """How many open signals are read at once for each account that is wanted: few accounts have more."""
+COUNTED_MOST: Final = 1000
+KEPT_STATEMENTS: Final = 128
+"""So many forms of a statement are kept as they were built: to build one again takes longer than to run it."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -51,6 +55,23 @@ class Wanted(Struct, frozen=True, kw_only=True):
     owner: Owner | None = None
 
 
+class Within(Struct, frozen=True):
+    """Which accounts a list is about: somebody's, a tier's, those that renew between two days."""
+
+    tier: str | None
+    csm: str | None
+    first: dt.date | None
+    last: dt.date | None
+
+    @classmethod
+    def of(cls, window: RenewalWindow) -> Within:
+        """What of a request narrows it. Raises a 400 problem for a window that ends before it begins."""
+        first, last = window.renewal_from, window.renewal_to
+        if first is not None and last is not None and first > last:
+            raise bad_parameter(FieldError("renewal_from", f"{first} is after the last day, {last}"))
+        return cls(window.tier, None if window.csm is None else window.csm[:KEY_CHARACTERS], first, last)
+
+
 class Place(Struct, frozen=True):
     """One line of the queue: the account, and the signal that gives it its place."""
 
@@ -61,10 +82,14 @@ class Place(Struct, frozen=True):
 
 
 class Open(Struct, frozen=True):
-    """What is open at an account: its signals, by which confidence is judged, and how many there are."""
+    """What is open at an account: its signals, by which confidence is judged, and how many there are.
+
+    `counts`: by what the engine says; `statuses`: by what people see.
+    """
 
     judged: list[Judged]
     counts: dict[str, int]
+    statuses: dict[Status, int]
 
 
 class Cohort(Struct, frozen=True):
@@ -84,19 +109,20 @@ async def places(
     Raises a 400 problem for a cursor of another order, and for a window that ends before it begins.
     """
     keys = ("precedence", *FIRST_IN_PAGES) if wanted.some_first else FIRST_IN_PAGES
-    after: tuple[Any, ...] | None = None
+    within = Within.of(window)
+    after: dict[str, Any] = {}
     if window.cursor is not None:
         place = cursors.decode(window.cursor, cursors.ByRank, order)
-        after = tuple(getattr(place, key) for key in keys)
+        after = {key: getattr(place, key) for key in keys}
     # Of what is read some is passed over, because its account stands higher already: little, as a rule.
     at_once = window.limit * ENTRIES_READ + 1 if wanted.by_account else window.limit + 1
     found: list[Place] = []
     while len(found) <= window.limit:
-        rows = (await connection.execute(_part(wanted, window, keys, after, at_once))).all()
+        rows = (await connection.execute(_part(wanted, within, keys, bool(after), at_once), after)).all()
         found += [Place(row.account_id, row.episode_id, row.rank, row.precedence) for row in rows if row.highest]
         if len(rows) < at_once:
             break
-        after = tuple(getattr(rows[-1], key) for key in keys)
+        after = {key: getattr(rows[-1], key) for key in keys}
     cursor = None
     if len(found) > window.limit:
         end = found[window.limit - 1]
@@ -105,14 +131,16 @@ async def places(
     return found[: window.limit], cursor
 
 
-def _part(
-    wanted: Wanted, window: RenewalWindow, keys: Sequence[str], after: tuple[Any, ...] | None, most: int
-) -> Select[*tuple[Any, ...]]:
-    """The matching entries after a place, with whether each is the highest of its account that matches."""
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _part(wanted: Wanted, within: Within, keys: Sequence[str], goes_on: bool, most: int) -> Select[*tuple[Any, ...]]:
+    """The matching entries, with whether each is the highest of its account that matches.
+
+    `goes_on`: those after a place, whose `keys` the statement is executed with.
+    """
     columns = (QueueEntry.account_id, QueueEntry.episode_id, QueueEntry.rank, QueueEntry.precedence)
-    entries = select(*columns).where(*_matching(QueueEntry, wanted), *_within(QueueEntry, window))
-    if after is not None:
-        place = tuple_(*(literal(value) for value in after))
+    entries = select(*columns).where(*_matching(QueueEntry, wanted), *_within(QueueEntry, within))
+    if goes_on:
+        place = tuple_(*(bindparam(key, type_=getattr(QueueEntry, key).type) for key in keys))
         entries = entries.where(tuple_(*(getattr(QueueEntry, key) for key in keys)) < place)
     # Cut before the highest is looked for: the planner would look for it for every entry that matches, and then sort.
     part = entries.order_by(*(getattr(QueueEntry, key).desc() for key in keys)).limit(most).subquery()
@@ -127,6 +155,24 @@ def _part(
             .scalar_subquery()
         )
     return select(part, highest.label("highest")).order_by(*(part.c[key].desc() for key in keys))
+
+
+async def accounts_found(connection: AsyncConnection, wanted: Wanted, window: RenewalWindow) -> int:
+    """How many accounts a list by account has, counted up to `COUNTED_MOST` and one more."""
+    found: int = (await connection.execute(_counted(wanted, Within.of(window)))).scalar_one()
+    return found
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _counted(wanted: Wanted, within: Within) -> Select[*tuple[Any, ...]]:
+    matching = (
+        select(QueueEntry.account_id)
+        .where(*_matching(QueueEntry, wanted), *_within(QueueEntry, within))
+        .distinct()
+        .limit(COUNTED_MOST + 1)
+        .subquery()
+    )
+    return select(func.count()).select_from(matching)
 
 
 def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[bool]]:
@@ -148,39 +194,53 @@ def _matching(entry: type[QueueEntry], wanted: Wanted) -> list[ColumnElement[boo
     return [*found, *handled.queued_of_status(entry, wanted.statuses)]
 
 
-def _within(entry: type[QueueEntry], window: RenewalWindow) -> list[ColumnElement[bool]]:
-    found = _renewing(entry.renewal.expression, window)
-    if window.tier is not None:
-        found.append(entry.tier == window.tier)
-    if window.csm is not None:
-        found.append(entry.csm == window.csm[:KEY_CHARACTERS])
+def _within(entry: type[QueueEntry], within: Within) -> list[ColumnElement[bool]]:
+    found = _renewing(entry.renewal.expression, within)
+    if within.tier is not None:
+        found.append(entry.tier == within.tier)
+    if within.csm is not None:
+        found.append(entry.csm == within.csm)
     return found
 
 
-def _renewing(renewal: ColumnElement[Any], window: RenewalWindow) -> list[ColumnElement[bool]]:
-    first, last = window.renewal_from, window.renewal_to
-    if first is not None and last is not None and first > last:
-        raise bad_parameter(FieldError("renewal_from", f"{first} is after the last day, {last}"))
+def _renewing(renewal: ColumnElement[Any], within: Within) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
-    if first is not None:
-        found.append(renewal >= first)
-    if last is not None:
-        found.append(renewal <= last)
+    if within.first is not None:
+        found.append(renewal >= within.first)
+    if within.last is not None:
+        found.append(renewal <= within.last)
     return found
 
 
 async def open_at(connection: AsyncConnection, account_ids: Sequence[str]) -> dict[str, Open]:
     """What is open at each of these accounts."""
     found = {
-        account_id: Open([], {"critical": 0, "warning": 0, "info": 0, "opportunity": 0}) for account_id in account_ids
+        account_id: Open([], {"critical": 0, "warning": 0, "info": 0, "opportunity": 0}, dict.fromkeys(QUEUED, 0))
+        for account_id in account_ids
     }
-    columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal, QueueEntry.scope)
-    statement = select(*columns, func.count()).where(QueueEntry.account_id == among(account_ids)).group_by(*columns)
-    for account_id, kind, severity, signal, scope, count in await connection.execute(statement):
+    rows = await connection.execute(_open_among(), {"accounts": list(account_ids)})
+    for account_id, kind, severity, signal, scope, status, count in rows:
         at = found[account_id]
         at.judged.append(Judged(signal=signal, kind=kind, severity=severity, scope=scope))
         at.counts[severity if kind == "risk" else "opportunity"] += count
+        at.statuses[status] += count
     return found
+
+
+@cache
+def _open_among() -> Select[*tuple[Any, ...]]:
+    columns = (QueueEntry.account_id, QueueEntry.kind, QueueEntry.severity, QueueEntry.signal, QueueEntry.scope)
+    # Without a handling the status is open, whatever else the episode says: only of those that are handled it is read.
+    handling = and_(QueueEntry.handled, HandlingRow.episode_id == QueueEntry.episode_id)
+    status = shown(func.now()).label("status")
+    return (
+        select(*columns, status, func.count())
+        .select_from(QueueEntry)
+        .outerjoin(HandlingRow, handling)
+        .outerjoin(Episode, Episode.episode_id == HandlingRow.episode_id)
+        .where(QueueEntry.account_id == handled.among_given("accounts"))
+        .group_by(*columns, status)
+    )
 
 
 async def hidden(connection: AsyncConnection, wanted: Wanted, window: RenewalWindow) -> dict[str, int]:
@@ -188,23 +248,27 @@ async def hidden(connection: AsyncConnection, wanted: Wanted, window: RenewalWin
     left_out = frozenset(HIDDEN) - wanted.statuses
     if not left_out:
         return {}
+    counts: dict[str, int] = {name: 0 for name in HIDDEN if name in left_out}
+    return counts | {row[0]: row[1] for row in await connection.execute(_left_out(wanted, Within.of(window)))}
+
+
+@lru_cache(maxsize=KEPT_STATEMENTS)
+def _left_out(wanted: Wanted, within: Within) -> Select[*tuple[Any, ...]]:
+    status = shown(func.now()).label("status")
     matching = msgspec.structs.replace(wanted, statuses=handled.UNCLEARED)
-    status = shown(func.now())
-    statement = (
+    return (
         select(status, func.count())
         .select_from(HandlingRow)
         .join(Episode, Episode.episode_id == HandlingRow.episode_id)
         .join(QueueEntry, QueueEntry.episode_id == HandlingRow.episode_id)
         .where(
             QueueEntry.handled,
-            status == among(left_out),
+            status == among(frozenset(HIDDEN) - wanted.statuses),
             *_matching(QueueEntry, matching),
-            *_within(QueueEntry, window),
+            *_within(QueueEntry, within),
         )
         .group_by(status)
     )
-    counts: dict[str, int] = {name: 0 for name in HIDDEN if name in left_out}
-    return counts | {row[0]: row[1] for row in await connection.execute(statement)}
 
 
 async def release(connection: AsyncConnection, feature: str | None) -> tuple[str, dt.datetime] | None:
@@ -226,11 +290,12 @@ async def accounts_without(
         .join(Account, Account.account_id == Standing.account_id)
         .where(Standing.untried.op("@>")(cast(literal([feature], ARRAY(Text)), ARRAY(Text))), ~Account.churned)
     )
-    if window.tier is not None:
-        statement = statement.where(Account.tier == window.tier)
-    if window.csm is not None:
-        statement = statement.where(Account.csm == window.csm[:KEY_CHARACTERS])
-    statement = statement.where(*_renewing(Standing.renewal.expression, window))
+    within = Within.of(window)
+    if within.tier is not None:
+        statement = statement.where(Account.tier == within.tier)
+    if within.csm is not None:
+        statement = statement.where(Account.csm == within.csm)
+    statement = statement.where(*_renewing(Standing.renewal.expression, within))
     if window.cursor is not None:
         after = cursors.decode(window.cursor, cursors.ByNumber, order)
         last = tuple_(literal(after.value), literal(after.account_id))

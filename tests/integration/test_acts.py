@@ -18,7 +18,7 @@ from schemas.lifecycle import STATUSES
 from services.api import acts, handled, portfolio_handling_queries, queries, queue_queries
 from services.api.acts import Wanted
 from services.api.lifecycle import CONTENTS, ActName
-from services.api.parameters import QueueFilter, SignalFilter
+from services.api.parameters import QUEUED, QueueFilter, SignalFilter
 from services.api.portfolio.period import resolve
 from services.api.portfolio_queries import Asked
 from services.api.queries import SignalRecord
@@ -299,8 +299,10 @@ async def test_sql_and_the_pure_function_agree(migrated_database: str, engine: A
             assert await queued(statuses=handled.UNCLEARED, assigned=True, assignee=assignee) == uncleared
         hidden = await queue_queries.hidden(read, queue_queries.Wanted(), window)
         assert hidden == {name: sum(found.status == name for found in every) for name in ("snoozed", "closed")}
-        left_out = await handled.left_out(read, ["acme"], handled.WORK)
-        assert left_out == {"acme": hidden}
+        at = (await queue_queries.open_at(read, ["acme"]))["acme"]
+        uncleared = [found for found in every if found.status != "cleared"]
+        assert at.statuses == {name: sum(found.status == name for found in uncleared) for name in QUEUED}
+        assert sum(at.counts.values()) == len(uncleared)
 
 
 def ids(found: list[SignalRecord]) -> list[str]:

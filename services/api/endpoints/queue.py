@@ -16,7 +16,7 @@ from services.api import handled, priority, queries, queue_answers, queue_querie
 from services.api.answers import answer, page
 from services.api.auth import require
 from services.api.database import Connection
-from services.api.parameters import QueueFilter
+from services.api.parameters import HIDDEN, QueueFilter
 from services.api.queries import AccountRecord, SignalRecord
 from services.api.queue_queries import Open, Place, Wanted
 from services.common.keys import Key
@@ -71,11 +71,11 @@ class Lines:
         accounts: dict[str, AccountRecord],
         open_at: dict[str, Open],
         signals: dict[str, list[tuple[SignalRecord, Decimal]]],
-        hidden: dict[str, dict[Status, int]],
+        left_out: tuple[Status, ...],
     ) -> None:
         self._accounts = accounts
         self._open = open_at
-        self._hidden = hidden
+        self._left_out = left_out
         self.signals = signals
 
     @classmethod
@@ -96,7 +96,7 @@ class Lines:
                 signals[signal.episode.account_id].append((signal, rank))
         accounts = await queries.accounts_by_id(connection, ids) if ids else {}
         open_at = await queue_queries.open_at(connection, ids) if ids else {}
-        return cls(accounts, open_at, signals, await handled.left_out(connection, ids, beside) if ids else {})
+        return cls(accounts, open_at, signals, tuple(status for status in HIDDEN if status not in beside))
 
     async def tops(self, connection: AsyncConnection, places: Sequence[Place]) -> dict[str, SignalRecord]:
         """The signals that give accounts their places; few are not among those shown."""
@@ -106,12 +106,12 @@ class Lines:
 
     def of(self, account_id: str) -> dict[str, Any]:
         """What every line has, whatever its place."""
-        account = self._accounts.get(account_id)
+        account, at = self._accounts.get(account_id), self._open[account_id]
         return {
             "account": queue_answers.queued_account(account_id, account),
             "as_of": None if account is None else account.health.as_of.date(),
-            "open_counts": self._open[account_id].counts,
-            "hidden": self._hidden[account_id],
+            "open_counts": at.counts,
+            "hidden": {status: at.statuses[status] for status in self._left_out},
             "signals": [queue_answers.queued_signal(*entry) for entry in self.signals[account_id]],
         }
 
