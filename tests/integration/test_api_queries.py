@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from services.api import queries
-from services.api.parameters import AccountFilter
+from services.api.parameters import AccountFilter, SignalFilter
 from services.common import db
 from services.signals.recorder.main import write_signals
 from services.signals.recorder.records import signal_row
@@ -63,4 +66,32 @@ async def test_what_never_goes_together_is_not_looked_for_in_every_episode(migra
             assert '"Rows Removed by Filter"' not in plan, plan
             assert "ix_episodes_facets" in plan
     finally:
+        await connection.close()
+
+
+async def test_open_signals_of_a_severity_are_read_along_an_index_and_not_sorted(migrated_database: str) -> None:
+    connection = await db.connect(migrated_database, process="test")
+    engine = db.create_engine(migrated_database, process="test", plan_each=True)
+    asked: list[tuple[str, Any]] = []
+    try:
+        rows = [
+            signal_row(transition("acme", f"e{n:05}", 1, "raised", severity=("info", "warning", "critical")[n % 3]))  # type: ignore[arg-type]
+            for n in range(4000)
+        ]
+        async with connection.transaction():
+            await write_signals(connection, rows)
+        await connection.execute("VACUUM ANALYZE")
+        event.listen(
+            engine.sync_engine, "before_cursor_execute", lambda _c, _cu, sql, given, _x, _m: asked.append((sql, given))
+        )
+        async with engine.connect() as read:
+            wanted = SignalFilter(status="open", severity="info")  # type: ignore[arg-type, call-arg]
+            found, _ = await queries.signals(read, wanted)
+        assert len(found) == 50
+        ((statement, given),) = asked
+        await connection.execute("SET plan_cache_mode = force_custom_plan")
+        plan = await connection.fetchval("EXPLAIN (FORMAT JSON) " + statement, *given)
+        assert '"Node Type": "Sort"' not in plan, plan
+    finally:
+        await engine.dispose()
         await connection.close()
