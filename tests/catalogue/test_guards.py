@@ -29,6 +29,11 @@ def line(account: str, day: float, count: int, source: str = "app", type_: str =
     return json.dumps({**event, "subject": account, "time": at(day), "data": data}).encode()
 
 
+def event(account: str | None, type_: str, day: float, **data: Any) -> bytes:
+    head = {"specversion": "1.0", "id": f"{account}/{type_}/{day}", "source": "app", "type": type_, "time": at(day)}
+    return json.dumps({**head, **({"subject": account} if account else {}), "data": data}).encode()
+
+
 def profile(account: str, **fields: Any) -> bytes:
     event = {"specversion": "1.0", "id": f"{account}/profile", "source": "crm", "type": "account.updated"}
     return json.dumps({**event, "subject": account, "time": at(0), "data": fields}).encode()
@@ -158,6 +163,119 @@ def test_after_an_hour_it_waits_no_longer() -> None:
     late = measured(68, 69 + 61 / 1440, usage_change=-0.3)
     changes = told(by_time([*HALVED, late]), 74)
     assert of(changes, "usage.decline")[0] == ("a00", "usage.decline", "raised", 69.0)
+
+
+FIRST_LOGIN = event("stuck", "usage.logged_in", 0, user="ana")
+"""At midnight: her first week ends with a midnight."""
+IGNORANT = [line("ignorant", 0, 1), event(None, "feature.released", 0, feature="forecast"), line("ignorant", 50, 1)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "signal", "day"),
+    [([FIRST_LOGIN], "adoption.user_stuck", 7), (IGNORANT, "adoption.release_ignored", 60)],
+)
+def test_signals_of_users_and_of_subjects_wait_for_the_measure_too(lines: list[bytes], signal: str, day: int) -> None:
+    """Its measure comes half an hour after the midnight: the source of usage was late as the day ended, or nothing was."""
+    late = [{"source": "app", "topic": "usage", "since": at(day - 1)}]
+    was_late = measured(day - 1, day + 30 / 1440, late_sources=late)
+    assert of(told([*lines, was_late], day + 1), signal)[0][3] == day + 1
+    nothing_late = measured(day - 1, day + 30 / 1440, usage_change=0.0)
+    assert of(told([*lines, nothing_late], day + 1), signal)[0][3] == day
+    too_late = measured(day - 1, day + 61 / 1440, late_sources=late)
+    assert of(told([*lines, too_late], day + 1), signal)[0][3] == day
+
+
+# -- what reads usage by way of something else -----------------------------------------------------------------------
+
+
+def paying(account: str) -> bytes:
+    """An invoice that is not due: payment is worth 100 and has 15 of the known 50 weights."""
+    data = {"invoice_id": "I1", "amount": "1", "currency": "EUR", "due": "2030-01-01"}
+    return event(account, "invoice.issued", 0, **data)
+
+
+def outage(accounts: int, left: float, alone: float = 1.0) -> list[bytes]:
+    """100 uses a day; `left` of them from day 63 (a Monday) to day 69; account 0 keeps only `alone` of its own from then on."""
+
+    def uses(account: int, day: int) -> int:
+        return round(100 * (left if 63 <= day < 70 else 1.0) * (alone if account == 0 and day >= 63 else 1.0))
+
+    return [*(paying(f"a{n:02d}") for n in range(accounts)), *everybody(accounts, 100, uses)]
+
+
+def test_an_outage_of_all_takes_nobodys_health() -> None:
+    """A week with nothing is a fourth of 28 days: a trend of 50 instead of 100, and a score of 65, out of two bands."""
+    assert not of(told(outage(20, 0.0), 99), "health.drop")
+    assert {said[0] for said in of(told(outage(19, 0.0), 99), "health.drop")} == {f"a{n:02d}" for n in range(19)}
+
+
+def test_nor_does_it_hide_who_fell_alone() -> None:
+    """Account 0 has four fifths of its use from day 63 on, in and after an outage that leaves everybody half a week.
+
+    At the midnight of day 70 + n it has 2,380 - 20 n uses where 2,800 become 2,450. Ten points are 14.3 of the trend, a fall
+    of 7.14 %: (80 + 22.86 n) / 2,800 against the others, from n = 6 on. For itself it would be that on the fourth day.
+    """
+    drops = of(told(outage(20, 0.5, alone=0.8), 99), "health.drop")
+    assert drops[0] == ("a00", "health.drop", "raised", 76.0)
+    assert {said[0] for said in drops} == {"a00"}
+    assert of(told(outage(19, 0.5, alone=0.8), 99), "health.drop")[0][3] == 67.0
+
+
+@pytest.mark.parametrize(("shared", "days"), [(-0.05, [75.0]), (-0.0499, [70.0])])
+def test_a_twentieth_less_for_all_explains_a_drop(shared: float, days: list[float]) -> None:
+    """9.96 % less from the midnight of day 70 on are 14 points; against 95 % they are 5.2 %, and 7 points.
+
+    Of the last midnight nothing is told.
+    """
+    lines = everybody(1, 75, lambda _, day: 100 if not 67 <= day < 70 else 7)
+    tellings = [measured(day, day + 1, usage_change=shared) for day in range(60, 74)]
+    assert [said[3] for said in of(told(by_time([paying("a00"), *lines, *tellings]), 74), "health.drop")] == days
+
+
+def weekly(accounts: int, uses: Callable[[int, int], int], weeks: int) -> list[bytes]:
+    """Core uses of each account (by number) in each week, on its Monday."""
+    return [
+        event(
+            f"a{account:02d}", "usage.feature_used", 7 * week + 0.4, feature="f", core=True, count=uses(account, week)
+        )
+        for week in range(weeks)
+        for account in range(accounts)
+    ]
+
+
+def test_a_week_without_anybody_erodes_no_core() -> None:
+    """A fifth of the use in week 30, and for account 0 half of that, and half from then on."""
+    uses = lambda a, week: (100 if week != 30 else 20) // (2 if a == 0 and week >= 30 else 1)  # noqa: E731
+    erosion = of(told(weekly(20, uses, 36), 251), "usage.core_erosion")
+    # At week 32 it has 260 of 400, which is 81 % of the others' 320; a week later 66 %.
+    assert erosion == [("a00", "usage.core_erosion", "raised", 7 * 33.0)]
+    small = of(told(weekly(19, uses, 36), 251), "usage.core_erosion")
+    assert {said[0] for said in small if said[2:] == ("raised", 7 * 31.0)} == {f"a{n:02d}" for n in range(19)}
+
+
+@pytest.mark.parametrize(("shared", "raised"), [(-0.1, False), (-0.0999, True)])
+def test_a_tenth_less_for_all_explains_an_erosion(shared: float, raised: bool) -> None:
+    """320 of 400 at the Monday of week 31, which is 89 % against the portfolio: the measure is that of the Sunday before."""
+    lines = weekly(1, lambda _, week: 20 if week == 30 else 100, 31)
+    on_sunday = measured(216, 217, usage_change=shared)
+    later = measured(217, 218, usage_change=0.0)
+    assert bool(of(told(by_time([*lines, on_sunday, later]), 218), "usage.core_erosion")) == raised
+
+
+def growing(accounts: int) -> list[tuple[str, float]]:
+    """80, 100, 125 uses a week over four weeks each; account 0 has 80, 125, 196. Who is growing, and since when."""
+
+    def uses(account: int, week: int) -> int:
+        return ((80, 100, 125) if account else (80, 125, 196))[min(week // 4, 2)]
+
+    until = (DAY_0 + dt.timedelta(days=83)).date()
+    changes = map(said, run(weekly(accounts, uses, 12), until=until, run_start_us=RUN_START))
+    return [(account, day) for account, signal, _, day in changes if signal == "expansion.growth"]
+
+
+def test_growth_of_all_is_nobodys() -> None:
+    assert growing(20) == [("a00", 84.0)], "1.5625 times, where all have 1.25 times"
+    assert dict(growing(19)) == {f"a{n:02d}": 63.0 for n in range(19)}
 
 
 # -- sources ---------------------------------------------------------------------------------------------------------

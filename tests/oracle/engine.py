@@ -46,7 +46,7 @@ def counted() -> Catalogue:
     """
     whole = load()
     known = {signal.name for signal in SIGNALS}
-    signals = [structs.replace(signal, fall=None, held_by=()) for signal in whole.signals if signal.id in known]
+    signals = [structs.replace(signal, explained=None, held_by=()) for signal in whole.signals if signal.id in known]
     return Catalogue(signals, f"{whole.digest}-counted")
 
 

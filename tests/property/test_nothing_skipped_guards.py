@@ -30,7 +30,11 @@ def broadcasts(rng: random.Random, days: int) -> list[tuple[int, dict[str, Any]]
             tiers = {"high": {"usage_change": rng.choice([-0.3, 0.0])}} if rng.random() < 0.3 else None
             date = (dt.date(2024, 1, 1) + dt.timedelta(days=day)).isoformat()
             when = START + (day + 1) * DAY + rng.choice([0, 0, 5, 59, 60, 61, 900]) * MINUTE
-            data = {"day": date, "accounts": rng.choice([500, 500, 20, 19]), "usage_change": change, "by_tier": tiers}
+            late = (
+                [{"source": "app", "topic": "usage", "since": iso(START + day * DAY)}] if rng.random() < 0.1 else None
+            )
+            accounts = rng.choice([500, 500, 20, 19])
+            data = {"day": date, "accounts": accounts, "usage_change": change, "by_tier": tiers, "late_sources": late}
             told.append((when, "portfolio.measured", data))
     for source in ("app", "crm"):
         for topic in ("usage", "tickets", "engagement"):

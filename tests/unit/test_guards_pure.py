@@ -263,18 +263,20 @@ def test_the_recordings_own_measure_counts_within_the_hour() -> None:
 
 def test_a_day_is_measured_once_and_a_few_days_are_kept() -> None:
     world = World()
-    for day in range(1, 30):
+    for day in range(1, 60):
         told = PortfolioMeasured(day=dt.date(1970, 1, 1) + dt.timedelta(days=day), accounts=day)
         assert world.measured(told, (day + 1) * DAY_US)[0]
         assert not world.measured(told, (day + 1) * DAY_US)[0]
-    assert sorted(world.measures) == list(range(20, 30))
-    assert not world.measured(PortfolioMeasured(day=dt.date(1970, 1, 5), accounts=1), 40 * DAY_US)[0], "long past"
-    assert not world.measured(PortfolioMeasured(day=dt.date(1990, 1, 5), accounts=1), 40 * DAY_US)[0], "not yet over"
-    measured = world.measure(30 * DAY_US)
+    sundays = [24, 31, 38, 45]  # 1970-01-25 is one; day 17 is 42 days before the last
+    assert sorted(world.measures) == [*sundays, *range(50, 60)]
+    assert not world.measured(PortfolioMeasured(day=dt.date(1970, 1, 5), accounts=1), 70 * DAY_US)[0], "long past"
+    assert not world.measured(PortfolioMeasured(day=dt.date(1990, 1, 5), accounts=1), 70 * DAY_US)[0], "not yet over"
+    measured = world.measure(60 * DAY_US)
     assert measured is not None
-    assert measured.accounts == 29
-    assert world.measure(30 * DAY_US - 1) == world.measures[28]
-    assert world.measure(31 * DAY_US) is None
+    assert measured.accounts == 59
+    assert world.measure(60 * DAY_US - 1) == world.measures[58]
+    assert world.measure(61 * DAY_US) is None
+    assert world.measure_of(24, 60 * DAY_US) == world.measures[24]
 
 
 def test_a_hole_holds_whom_it_concerns_while_a_window_overlaps_it() -> None:

@@ -36,8 +36,8 @@ def _held(signal: Signal) -> list[str]:
         window = f"the threshold `{signal.hole_days}`" if isinstance(signal.hole_days, str) else f"{signal.hole_days}"
         after = f", and for {window} days after" if signal.hole_days else ""
         lines.append(f"- Held while a source that feeds the account's {' or '.join(signal.held_by)} is stale{after}.")
-    if signal.fall is not None:
-        lines.append("- Held back where the portfolio's own fall explains it.")
+    if signal.explained is not None:
+        lines.append("- Held back where what the whole portfolio did explains it.")
     return lines
 
 

@@ -24,10 +24,37 @@ def _users(c: Context, ago: int) -> int:
 MEASURES: dict[str, Callable[[Context, int], int]] = {"core_usage": _core, "active_users": _users}
 
 
-def _grew(c: Context, measure: str, share: float, newest: int) -> bool:
-    """Whether a measure grew by a share from the four weeks before to those that ended `newest` weeks ago."""
+def _grew(c: Context, measure: str, share: float, newest: int, shared: float = 0.0) -> bool:
+    """Whether a measure grew by a share from the four weeks before to those that ended `newest` weeks ago, and by as much
+    beyond what all grew."""
     of = MEASURES[measure]
-    return of(c, newest) >= (1 + share) * of(c, newest + 4)
+    return of(c, newest) >= round((1 + share) * (1 + shared), 9) * of(c, newest + 4)
+
+
+def _rise(c: Context, newest: int) -> float:
+    """What all grew by in the four weeks that ended `newest` weeks ago, where that is half of what is growth or more."""
+    sunday = c.today - (c.today + 3) % 7 - 1
+    shared = c.shared(sunday - 7 * newest)
+    least = c.catalogue.guard["share"] * c.p["raise_at"]
+    return shared if shared is not None and round(shared, 9) >= round(least, 9) else 0.0
+
+
+def _growing(c: Context, before: float = 0.0, now: float = 0.0) -> list[str]:
+    """The measures that grew in both times four weeks, beyond what all grew in each."""
+    up = c.p["raise_at"]
+    return [
+        name
+        for name in MEASURES
+        if _enough(c, name, 8) and _grew(c, name, up, 4, before) and _grew(c, name, up, 0, now)
+    ]
+
+
+def _growing_alone(c: Context) -> list[str]:
+    return _growing(c, _rise(c, 4), _rise(c, 0))
+
+
+def _explained(c: Context) -> bool:
+    return not _growing_alone(c)
 
 
 def _enough(c: Context, measure: str, oldest: int) -> bool:
@@ -43,11 +70,8 @@ def _first(c: Context) -> int:
 def _raises(c: Context) -> Finding | None:
     if c.today < _first(c):
         return None
-    up = c.p["raise_at"]
-    for name in MEASURES:
-        if _enough(c, name, 8) and _grew(c, name, up, 4) and _grew(c, name, up, 0):
-            return Finding("info", frozen={"measure": name})
-    return None
+    found = _growing(c)
+    return Finding("info", frozen={"measure": (_growing_alone(c) or found)[0]}) if found else None
 
 
 def _clears(c: Context) -> str | None:
@@ -91,7 +115,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="expansion.growth",
-    version=1,
+    version=2,
     title="Use grows fast",
     kind="opportunity",
     family="expansion",
@@ -102,7 +126,8 @@ SIGNAL = Signal(
         "Core usage over the last 4 complete ISO weeks is at least 25 % above that of the 4 weeks before, and that as much "
         "above the 4 before those, which had at least 20; or the same of users active in 28 days as each of these weeks "
         "ended, from at least 5. The number of users is settled as a week ends. Judged as weeks begin and at late "
-        "events. Clears when the growth of what raised it falls below 10 %, or after 90 days."
+        "events. Clears when the growth of what raised it falls below 10 %, or after 90 days. Where the portfolio's usage "
+        "grew by 12.5 % or more over one of these times 4 weeks, what raises it grew by 25 % beyond that."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.LATE_USAGE,
@@ -121,6 +146,7 @@ SIGNAL = Signal(
     raises=_raises,
     clears=_clears,
     due=_due,
+    explained=_explained,
     describe=_describe,
 )
 

@@ -13,6 +13,7 @@ from services.signals.catalogue.definition import (
     evidence,
     remembered,
 )
+from services.signals.core.components import regained
 from services.signals.core.days import DAY_US
 from services.signals.core.score import BAND_RANK, band_of
 from services.signals.core.scores import DayScore, ended
@@ -28,9 +29,20 @@ def _enough(c: Context, coverage: float) -> bool:
     return bool(coverage >= c.p["coverage_min"])
 
 
-def _fell(c: Context, peak: float) -> bool:
-    hot = c.account.hot
-    return hot.score <= peak - c.p["points"] or BAND_RANK[hot.band] < BAND_RANK[band_of(peak)]
+def _fell(c: Context, peak: float, points: float) -> bool:
+    """Whether a score is a fall from that peak. It has left the peak's band where it is below that by more than the slack."""
+    best = band_of(peak)
+    return bool(points <= peak - c.p["points"]) or BAND_RANK[band_of(points, best)] < BAND_RANK[best]
+
+
+def _explained(c: Context) -> bool:
+    """Whether it is no fall once what all accounts used less is given back."""
+    account, peak, shared = c.account, _peak(c), c.shared(c.today - 1)
+    if peak is None or shared is None or not -1 < shared <= -c.p["shared_min"]:
+        return False
+    weights = c.catalogue.score_weights[account.hot.profile.tier]
+    points = round(min(100.0, account.hot.score + regained(account, c.now, shared, weights)), 1)
+    return not _fell(c, peak.points, points)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -38,7 +50,7 @@ def _raises(c: Context) -> Finding | None:
     if hot.band == "thriving" and hot.score > 100 - c.p["points"]:
         return None  # no peak is as far above
     peak = _peak(c) if hot.score >= 0 and _enough(c, hot.coverage) else None
-    if peak is None or peak.points < 0 or not _fell(c, peak.points):
+    if peak is None or peak.points < 0 or not _fell(c, peak.points, hot.score):
         return None
     return Finding("critical" if hot.band == "critical" else "warning", frozen={"peak": peak.points, "day": peak.day})
 
@@ -50,7 +62,7 @@ def _escalates(c: Context) -> Finding | None:
 
 def _clears(c: Context) -> str | None:
     hot, peak = c.account.hot, c.open.frozen["peak"]
-    if hot.score >= peak - c.p["clear_points"] and not _fell(c, peak):
+    if hot.score >= peak - c.p["clear_points"] and BAND_RANK[hot.band] >= BAND_RANK[band_of(peak)]:
         return "recovered"
     return "new_normal" if c.now >= _due(c) else None
 
@@ -70,7 +82,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="health.drop",
-    version=1,
+    version=2,
     title="Health is falling",
     kind="risk",
     family="health",
@@ -82,7 +94,9 @@ SIGNAL = Signal(
         "days ended with. Both must rest on at least 40 % of the weights. That best score is frozen at the raise; clears "
         "when the score is within 5 points of it and in its band, or after 90 days as the new normal. A band is left "
         "downwards 2 points below where it begins. The score is settled when each day ends, and at once when anything but "
-        "the running day's usage changes it."
+        "the running day's usage changes it. Where the portfolio, or its tier of it, was used at least 5 % less over the last "
+        "28 complete days than over the 28 before, it is raised only if it holds for the score that the account would have "
+        "with as much more usage and active users."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SCORE,
@@ -94,7 +108,14 @@ SIGNAL = Signal(
         runbook="health.drop",
     ),
     thresholds={
-        "default": {"points": 10, "days": 30, "clear_points": 5, "coverage_min": 0.4, "new_normal_days": 90},
+        "default": {
+            "points": 10,
+            "days": 30,
+            "clear_points": 5,
+            "coverage_min": 0.4,
+            "new_normal_days": 90,
+            "shared_min": 0.05,
+        },
     },
     raises=_raises,
     escalates=_escalates,
@@ -102,6 +123,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("usage", "tickets", "invoices", "engagement"),
     hole_days=28,
+    explained=_explained,
     describe=_describe,
     refuses=remembered((31, "days")),
     warming_days=30,

@@ -19,10 +19,10 @@ def _quiet_from(c: Context) -> int:
     return midnight(day_of(last) + 1 + int(c.p["quiet_days"])) if last >= 0 else NEVER
 
 
-def _fall(c: Context) -> tuple[float, float]:
+def _explained(c: Context) -> bool:
     windows = c.account.windows
     change = windows.complete_28(USAGE) / windows.complete_previous_28(USAGE) - 1
-    return change, c.p["raise_at"] - 1
+    return c.fell_like_all(change, c.p["raise_at"] - 1)
 
 
 def _raises(c: Context) -> Finding | None:
@@ -107,7 +107,7 @@ SIGNAL = Signal(
     warming_days=90,
     held_by=("tickets", "usage"),
     hole_days="quiet_days",
-    fall=_fall,
+    explained=_explained,
     action=Action(
         title="Write to the people who used to ask: what stopped, and what would they do next with the product",
         owner="csm",

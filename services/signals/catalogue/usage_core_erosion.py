@@ -11,8 +11,17 @@ def _now(c: Context) -> int:
     return c.account.windows.complete_weeks(CORE, 1, 4)
 
 
+def _base(c: Context) -> int:
+    return c.account.windows.complete_weeks(CORE, 27, 30)
+
+
+def _explained(c: Context) -> bool:
+    last_sunday = week_of(c.today) * 7 - 4
+    return c.fell_like_all(_now(c) / _base(c) - 1, c.p["raise_at"] - 1, day=last_sunday)
+
+
 def _raises(c: Context) -> Finding | None:
-    base = c.account.windows.complete_weeks(CORE, 27, 30)
+    base = _base(c)
     if base < c.p["baseline_min"] or _now(c) > c.p["raise_at"] * base:
         return None
     return Finding("warning", frozen={"baseline": base})
@@ -64,7 +73,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.core_erosion",
-    version=2,
+    version=3,
     title="Core features are used less than half a year ago",
     kind="risk",
     family="usage",
@@ -74,7 +83,8 @@ SIGNAL = Signal(
     meaning=(
         "Core-feature uses in the last 4 complete ISO weeks are at most 80 % of those in the 4 weeks that ended 26 weeks "
         "before the running week, which were at least 20. The base is frozen at the raise. Clears at 90 % of it, or "
-        "after 90 days as the new normal. Judged at midnights and at late events."
+        "after 90 days as the new normal. Judged at midnights and at late events. Held back where the portfolio was used 10 % "
+        "less, or more so, over these 4 weeks than over the 4 before, unless it is 80 % against the portfolio too."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 16",
     reads=Fact.LATE_USAGE,
@@ -93,6 +103,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("usage",),
     hole_days=35,
+    explained=_explained,
     describe=_describe,
 )
 

@@ -17,10 +17,10 @@ def _raises(c: Context) -> Finding | None:
     return Finding("critical" if half else "warning", frozen={"baseline": previous})
 
 
-def _fall(c: Context) -> tuple[float, float]:
+def _explained(c: Context) -> bool:
     windows = c.account.windows
     change = windows.complete_28(USAGE) / windows.complete_previous_28(USAGE) - 1
-    return change, c.p["raise_at"] - 1
+    return c.fell_like_all(change, c.p["raise_at"] - 1)
 
 
 def _escalates(c: Context) -> Finding | None:
@@ -135,7 +135,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("usage",),
     hole_days=28,
-    fall=_fall,
+    explained=_explained,
     describe=_describe,
 )
 

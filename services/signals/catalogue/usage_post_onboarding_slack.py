@@ -48,11 +48,11 @@ def _raises(c: Context) -> Finding | None:
     return Finding("warning", frozen={"baseline": base, "launch": launch})
 
 
-def _fall(c: Context) -> tuple[float, float]:
+def _explained(c: Context) -> bool:
     launch = _launch_day(c)
     weeks = _weeks(c, launch)
     base, since = _sums(c, launch, weeks)
-    return since * BASE_DAYS / (base * 7 * weeks) - 1, c.p["raise_at"] - 1
+    return c.fell_like_all(since * BASE_DAYS / (base * 7 * weeks) - 1, c.p["raise_at"] - 1)
 
 
 def _last_two_weeks(c: Context) -> int:
@@ -148,7 +148,7 @@ SIGNAL = Signal(
     due=_due,
     held_by=("usage",),
     hole_days=28,
-    fall=_fall,
+    explained=_explained,
     describe=_describe,
     refuses=_refuses,
 )

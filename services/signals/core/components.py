@@ -5,6 +5,7 @@ Each value says until when it rests if nothing happens, so that an account that 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from services.signals.core.apply import SEEN
@@ -16,7 +17,7 @@ from services.signals.core.engagement import (
     mail_response,
     trainings_attended,
 )
-from services.signals.core.score import MISSING, Component, Part, Words
+from services.signals.core.score import MISSING, WEIGHTS, Component, Part, Words
 from services.signals.core.signal import Fact
 from services.signals.core.state import Account
 from services.signals.core.subscriptions import SETTLED_IN_US, first_contract, known_since, recurring
@@ -60,8 +61,10 @@ LEARNT: Final = bit("training.attended", "community.active")
 FLOOD_MIN: Final = 5
 SLOW_DAYS: Final = 7
 SILENT_US: Final = 90 * DAY_US
+SILENCE_COSTS: Final = 15.0
 FALLING: Final = 50.0
 """The trend of usage at three quarters of the 28 days before."""
+ADOPTION, SUPPORT = list(WEIGHTS).index("adoption"), list(WEIGHTS).index("support")
 ANSWER_US: Final = 180 * DAY_US
 QUESTION_DAYS: Final = 90
 EXECUTIVE: Final = ((90, 100.0), (180, 60.0))
@@ -71,12 +74,12 @@ EXECUTIVE: Final = ((90, 100.0), (180, 60.0))
 # -- adoption: licences in use, and usage against the 28 days before ----------------------------------------------------
 
 
-def _licences(account: Account) -> float | None:
+def _licences(account: Account, shared: float = 0.0) -> float | None:
     profile = account.hot.profile
     seats = profile.seats
     if not seats or not profile.per_seat:
         return None
-    return 100 * min(1.0, account.hot.activity.in_28 / seats / FULL_SHARE)
+    return 100 * min(1.0, account.hot.activity.in_28 / (1 + shared) / seats / FULL_SHARE)
 
 
 def _trend(account: Account) -> float:
@@ -88,10 +91,27 @@ def _trend(account: Account) -> float:
     return _held(windows.complete_28(USAGE), windows.complete_previous_28(USAGE), windows.now[USAGE])
 
 
-def _held(current: int, previous: int, today: int) -> float:
+def _held(current: float, previous: int, today: int) -> float:
     if previous < TREND_MIN:
         return 100.0 if current or today else 0.0
     return 100 * min(1.0, max(0.0, (current / previous - 0.5) / 0.5))
+
+
+def regained(account: Account, now: int, shared: float, weights: Sequence[float]) -> float:
+    """Points of the score that a fall of usage which all accounts share takes of this one's: what it would have more with
+    its usage and its active users of 28 days as they were without it. `shared` is a ratio minus one, above -1 and below 0."""
+    hot, windows = account.hot, account.windows
+    known = hot.coverage * sum(weights)
+    if not known or hot.last_usage < 0:
+        return 0.0
+    current, previous = windows.complete_28(USAGE), windows.complete_previous_28(USAGE)
+    trend = _trend(account)
+    alone = _held(current / (1 + shared), previous, windows.now[USAGE])
+    adopted = _adopted(_licences(account, shared), alone) - _adopted(_licences(account), trend)
+    points = weights[ADOPTION] * adopted
+    if trend < FALLING <= alone and hot.seen & TICKETED and now >= account.dossier.support.last_opened + SILENT_US:
+        points += weights[SUPPORT] * SILENCE_COSTS
+    return points / known
 
 
 def _adopted(licences: float | None, trend: float) -> float:
@@ -198,7 +218,7 @@ def _support(account: Account, now: int) -> Part:
     quiet = support.last_opened + SILENT_US
     trend_rests = quiet if now < quiet else _adoption(account, now).rests_until
     if now >= quiet and _trend(account) < FALLING:
-        score -= 15
+        score -= SILENCE_COSTS
     solved = (known.at + SOLVED_DAYS * DAY_US for known in support.solved.values())
     crossing = next_crossing(support, now, (30, 90)) or NEVER
     rests = min([next_aged, crossing, trend_rests, *(at for at in solved if at > now)])

@@ -20,7 +20,7 @@ from services.signals.core.components import COMPONENTS
 from services.signals.core.days import DAY_US, NEVER, day_of
 from services.signals.core.dossier import MAX_SUBJECTS
 from services.signals.core.episodes import Episode, Past, episode_id
-from services.signals.core.portfolio import AWAITED_US, awaited_until, explained
+from services.signals.core.portfolio import AWAITED_US, awaited_until
 from services.signals.core.records import User
 from services.signals.core.score import band_of, score
 from services.signals.core.scores import settle
@@ -364,7 +364,8 @@ class Engine:
         open_or_not = signal.reads_open if context.episode is not None else signal.arms
         if due or (signal.reads | open_or_not) & facts:
             context.p = parameters[signal.id]
-            self._set_due(context, signal, self._judge_one(context, signal, late))
+            named = 0 if context.user is None else context.user.due.get(signal.id, 0)
+            self._set_due(context, signal, self._judge_in_time(context, signal, named, late))
 
     def _judge_account(
         self, context: Context, signal: Signal, parameters: Mapping[str, Any], named: int, late: bool
@@ -380,29 +381,40 @@ class Engine:
         context.user, context.user_id, context.subject = None, "", ""
         if signal.subjects is None:
             context.episode = episode
-            last = context.now - context.now % DAY_US
-            of_midnight = named in (last, last + AWAITED_US) and USAGE in signal.held_by
-            waits = episode is None and (of_midnight or signal.fall is not None)
-            if waits and named == last + AWAITED_US:
-                if context.now < named:
-                    return
-                # It waited for the portfolio's measure: the decision is that of the midnight.
-                now, midnight = context.now, context.midnight
-                context.now, context.midnight = last, True
-                due_at = self._judge_one(context, signal, late, known_at=now)
-                context.now, context.midnight = now, midnight
-                if due_at <= now:  # nothing waited: this very instant is a deadline of its own
-                    due_at = self._judge_one(context, signal, late)
-            else:
-                due_at = self._judge_one(context, signal, late, waits=waits)
-            self._set_due(context, signal, due_at)
+            self._set_due(context, signal, self._judge_in_time(context, signal, named, late))
         else:
-            self._judge_subjects(context, signal, signal.subjects, late)
+            self._judge_subjects(context, signal, signal.subjects, named, late)
+
+    def _judge_in_time(self, context: Context, signal: Signal, named: int, late: bool) -> int:
+        """Judge what the context is aimed at, whose deadline was `named` (0 for none): at once, or when the portfolio's measure
+        of the day that ended is there, an hour after the midnight at the latest. The next deadline, or NEVER."""
+        guarded = signal.explained is not None
+        if context.episode is not None or not (guarded or USAGE in signal.held_by):
+            return self._judge_one(context, signal, late)
+        last = context.now - context.now % DAY_US
+        if named != last + AWAITED_US:
+            return self._judge_one(context, signal, late, waits=context.midnight or (guarded and late))
+        if context.now < named:
+            return named
+        # It waited for the portfolio's measure: the decision is that of the midnight.
+        now, midnight = context.now, context.midnight
+        context.now, context.midnight = last, True
+        due_at = self._judge_one(context, signal, late, known_at=now)
+        context.now, context.midnight = now, midnight
+        if due_at <= now:  # nothing waited: this very instant is a deadline of its own
+            due_at = self._judge_one(context, signal, late)
+        return due_at
 
     def _judge_subjects(
-        self, context: Context, signal: Signal, subjects: Callable[[Context], Iterable[str]], late: bool
+        self,
+        context: Context,
+        signal: Signal,
+        subjects: Callable[[Context], Iterable[str]],
+        named: int,
+        late: bool,
     ) -> None:
-        """Judge a signal on each of its subjects; its deadline is the earliest of theirs."""
+        """Judge a signal on each of its subjects; its deadline is the earliest of theirs. While one of them waits for the
+        portfolio's measure, those that are not open wait with it."""
         account = context.account
         dossier = account.dossier
         known = dossier.past.get(signal.id, {})
@@ -414,7 +426,7 @@ class Engine:
                 account.hot.over_cap += 1
                 continue
             self._aim(context, signal, name)
-            earliest = min(earliest, self._judge_one(context, signal, late))
+            earliest = min(earliest, self._judge_in_time(context, signal, named, late))
         context.subject, context.episode = "", None
         self._set_due(context, signal, earliest)
 
@@ -429,9 +441,10 @@ class Engine:
         today = context.today
         wake = 0
         ended = False
+        context.known_at = known_at or context.now
         if context.episode is None:
             finding = signal.raises(context)
-            if finding is not None and (wake := self._held(context, signal, waits, known_at or context.now)):
+            if finding is not None and (wake := self._held(context, signal, waits)):
                 finding = None
             past = self._past(context, signal) if finding is not None or signal.once else None
             ended = signal.once and past is not None and past.ordinal > 0
@@ -461,23 +474,14 @@ class Engine:
             named = 0
         return min(named or NEVER, wake or NEVER)
 
-    def _held(self, context: Context, signal: Signal, waits: bool, known_at: int) -> int:
+    def _held(self, context: Context, signal: Signal, waits: bool) -> int:
         """When to look again at a condition that holds and is not this account's doing, or not known to be; 0 if it is."""
-        tomorrow = (context.today + 1) * DAY_US
+        known_at, tomorrow = context.known_at, (context.today + 1) * DAY_US
         if self._in_a_hole(context, signal, known_at):
             return tomorrow
-        measure = self.world.measure(known_at)
-        if measure is None:
-            awaited = awaited_until(known_at)
-            return awaited if waits and known_at < awaited else 0
-        if signal.fall is None:
-            return 0
-        guard = self.catalogue.guard
-        shared = measure.of(context.account.hot.profile.tier)[0]
-        if shared is None or measure.accounts < guard["accounts_min"]:
-            return 0
-        change, threshold = signal.fall(context)
-        return tomorrow if explained(change, threshold, shared, guard["share"]) else 0
+        if waits and self.world.measure(known_at) is None and known_at < (awaited := awaited_until(known_at)):
+            return awaited
+        return tomorrow if signal.explained is not None and signal.explained(context) else 0
 
     def _in_a_hole(self, context: Context, signal: Signal, known_at: int) -> bool:
         """Whether a source that feeds the account is stale, or was within a window that the signal looks at, or was late

@@ -29,6 +29,8 @@ MIN_SEGMENT: Final = 2
 AWAITED_US: Final = HOUR_US - 1
 """How long after a midnight the ended day's measure is waited for, in event time. Nothing else is due at that microsecond."""
 DAYS_KEPT: Final = 10
+SUNDAYS_KEPT: Final = 6
+"""Weeks for which a Sunday's measure is kept: who compares weeks in a row asks for that of four weeks before the last."""
 SHARE: Final = 0.5
 """The portfolio shares a fall when it fell by at least this part of what is a fall for one account."""
 DEFAULT_TIER: Final = "low"

@@ -13,7 +13,7 @@ from services.signals.core.days import day_of
 from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode
 from services.signals.core.measures import Feature, Measure, notes
-from services.signals.core.portfolio import MIN_ACCOUNTS, SHARE
+from services.signals.core.portfolio import MIN_ACCOUNTS, SHARE, explained
 from services.signals.core.records import User
 from services.signals.core.score import WEIGHTS
 from services.signals.core.state import Account
@@ -92,7 +92,8 @@ class Context:
     `subject` is what the episode is about, for a signal with `subjects`; `world` is what was said to every account.
 
     `now` is the account clock in µs, `today` its day. `midnight` is true where the moment is a day roll. `p` are the
-    thresholds in force.
+    thresholds in force, and `known_at` the instant of which what was said to everybody counts: later than `now` where the
+    decision has waited.
     Read only: nothing here may be changed by a signal, except `episode.frozen` by `observe`.
     """
 
@@ -100,6 +101,7 @@ class Context:
         "account",
         "catalogue",
         "episode",
+        "known_at",
         "midnight",
         "now",
         "p",
@@ -115,7 +117,7 @@ class Context:
     ) -> None:
         self.account = account
         self.catalogue = catalogue
-        self.now = now
+        self.now = self.known_at = now
         self.today = day_of(now)
         self.midnight = midnight
         self.world = NOTHING_SAID if world is None else world
@@ -133,6 +135,21 @@ class Context:
     def fed_again(self, topic: str) -> int:
         """When a source that feeds the account on this topic last came back from being stale (µs), 0 if none ever did."""
         return self.world.fed_again(self.account.hot.fed, topic, self.now)
+
+    def shared(self, day: int) -> float | None:
+        """What accounts of its tier did over the 28 days that ended with `day`, as a ratio minus one; None if not measured."""
+        measure = self.world.measure_of(day, self.known_at)
+        if measure is None or measure.accounts < self.catalogue.guard["accounts_min"]:
+            return None
+        return measure.of(self.account.hot.profile.tier)[0]
+
+    def fell_like_all(self, change: float, threshold: float, *, day: int | None = None) -> bool:
+        """Whether a change of usage, where `threshold` is a fall, is explained by what all did. Both are ratios minus one.
+
+        `day` is the last one that the change looks at, yesterday unless given.
+        """
+        shared = self.shared(self.today - 1 if day is None else day)
+        return shared is not None and explained(change, threshold, shared, self.catalogue.guard["share"])
 
     @property
     def open(self) -> Episode:
@@ -193,10 +210,10 @@ class Signal(Struct, frozen=True, kw_only=True):
 
     A condition of absence or drop is `held_by` the topics that it reads: while a source that feeds the account there is
     late or stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of
-    that name) overlaps the hole. With `fall`, which gives the account's change of usage and the threshold as ratios minus
-    one, it is judged against the portfolio's change as well (see `portfolio.explained`). Both wait at midnights for what
-    was measured of the day that ended, for an hour at most. Signals of scope portfolio are judged for the portfolio
-    alone, when it was measured or a source stopped or returned.
+    that name) overlaps the hole. With `explained`, which says whether what all accounts did (`Context.shared`) accounts for
+    it, it is not raised where that is so. What reads usage waits at midnights for what was measured of the day that ended,
+    for an hour at most. Signals of scope portfolio are judged for the portfolio alone, when it was measured or a source
+    stopped or returned.
     """
 
     id: str
@@ -230,7 +247,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     measures: tuple[str, ...] = ()
     held_by: tuple[str, ...] = ()
     hole_days: int | str = 0
-    fall: Callable[[Context], tuple[float, float]] | None = None
+    explained: Callable[[Context], bool] | None = None
     refuses: Callable[[Mapping[str, Any]], str] = accepted
 
     def parameters(self, tier: str) -> Mapping[str, Any]:

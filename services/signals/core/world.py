@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from schemas.events.accounts import PortfolioMeasured
 from services.signals.core.days import DAY_US, date_of, day_of, day_of_date, midnight
-from services.signals.core.portfolio import DAYS_KEPT, Benchmarks, Measure, kept
+from services.signals.core.portfolio import DAYS_KEPT, SUNDAYS_KEPT, Benchmarks, Measure, kept
 from services.signals.core.sources import FED_DAYS, GONE_US, MAX_HOLES, Hole
 
 MAX_RELEASES = 40
@@ -33,8 +33,8 @@ class Release(Struct, array_like=True):
 class World(Struct, array_like=True):
     """Releases by time, the latest `MAX_RELEASES`. A feature is released once: the earliest time counts.
 
-    `measures` by day, the latest `DAYS_KEPT`; `benchmarks` follow them weekly, by the instant (µs) from which they are
-    known, the latest `MAX_BENCHMARKS`. `feeds` are the sources by number, as
+    `measures` by day, the latest `DAYS_KEPT` and the Sundays of `SUNDAYS_KEPT` weeks; `benchmarks` follow them weekly, by
+    the instant (µs) from which they are known, the latest `MAX_BENCHMARKS`. `feeds` are the sources by number, as
     "topic/source", `holes` the times in which one was stale.
     """
 
@@ -65,15 +65,17 @@ class World(Struct, array_like=True):
             return False, False
         late = [self.feed(source.topic, source.source) for source in told.late_sources or ()]
         self.measures[day] = kept(told, max(at, midnight(day + 1)), late)
+        newest = max(self.measures)
         for old in sorted(self.measures)[:-DAYS_KEPT]:
-            del self.measures[old]
-        return True, day == max(self.measures) and self._benchmark(told, at)
+            if not _is_sunday(old) or old <= newest - 7 * SUNDAYS_KEPT:
+                del self.measures[old]
+        return True, day == newest and self._benchmark(told, at)
 
     def _benchmark(self, told: PortfolioMeasured, at: int) -> bool:
         """Follow on Sundays; what was not known before is taken at once."""
         before = self.benchmarks[-1][1] if self.benchmarks else Benchmarks()
         growth = told.growth_mean_by_segment or {}
-        if date_of(day_of_date(told.day)).weekday() == SUNDAY:
+        if _is_sunday(day_of_date(told.day)):
             now = Benchmarks(told.nps_mean, told.csat_mean, growth)
         else:
             now = Benchmarks(
@@ -93,7 +95,11 @@ class World(Struct, array_like=True):
 
     def measure(self, now: int) -> Measure | None:
         """The measure of the day before the one that holds `now` (µs), if it is known by then."""
-        found = self.measures.get(day_of(now) - 1)
+        return self.measure_of(day_of(now) - 1, now)
+
+    def measure_of(self, day: int, now: int) -> Measure | None:
+        """The measure of a day, if it is kept and known by `now` (µs)."""
+        found = self.measures.get(day)
         return found if found is not None and found.at <= now else None
 
     def late(self, fed: Mapping[int, int], topics: Iterable[str], now: int) -> bool:
@@ -172,3 +178,7 @@ class World(Struct, array_like=True):
             (hole.fresh for hole in self._holes_of(fed, (topic,)) if hole.at <= now and 0 <= hole.fresh <= now),
             default=0,
         )
+
+
+def _is_sunday(day: int) -> bool:
+    return date_of(day).weekday() == SUNDAY

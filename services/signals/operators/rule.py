@@ -81,11 +81,11 @@ class Rule:
         worst = self._rank(c)
         return Finding(SEVERITIES[worst]) if worst > SEVERITY_RANK[c.open.severity] else None
 
-    def fall(self, c: Context) -> tuple[float, float]:
-        """The change of its only part, a drop, and the change at which it holds: ratios minus one."""
+    def explained(self, c: Context) -> bool:
+        """Whether what all accounts did explains its only part, a drop."""
         part = self.leaves[0]
         assert isinstance(part, Dropped)
-        return part.change(c), -int(part.of(c, "percent")) / 100
+        return c.fell_like_all(part.change(c), -int(part.of(c, "percent")) / 100)
 
     def due(self, c: Context) -> int:
         """The earliest deadline of its parts."""

@@ -134,7 +134,7 @@ def read(name: str, node: Node, measures: Mapping[str, Counted], families: Seque
         warming_days=_warming(condition, reader.thresholds),
         held_by=held_by,
         hole_days=hole_days,
-        fall=rule.fall if _like_decline(rule, reader.thresholds) else None,
+        explained=rule.explained if _like_decline(rule, reader.thresholds) else None,
         action=action,
         thresholds=thresholds,
         raises=rule.raises,
