@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -56,6 +57,17 @@ class EngineApp(faust.App):
     input_topics: tuple[str, ...]
     stores: PartitionStores
     epoch_of: Callable[[bytes], int]
+    _cause: BaseException | None = None
+
+    @property
+    def crash_reason(self) -> BaseException | None:
+        """What crashed the app first. A crash cancels the rest, and Faust takes the last of these for the reason."""
+        return self._cause
+
+    @crash_reason.setter
+    def crash_reason(self, reason: BaseException | None) -> None:
+        if reason is None or self._cause is None or isinstance(self._cause, asyncio.CancelledError):
+            self._cause = reason
 
     @property
     def source(self) -> InputConsumer:

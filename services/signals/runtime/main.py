@@ -246,12 +246,12 @@ class Process:
         ends = {told, crashed, watching}
         try:
             await asyncio.wait({*ends, starting}, return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
-                starting.result()
+            if starting.done() and not starting.cancelled() and starting.exception() is None:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 watching.result()
         finally:
+            problem = starting.exception() if starting.done() and not starting.cancelled() else None
             self._state = "stopping"
             for task in (*side, told, watching):
                 task.cancel()
@@ -264,11 +264,19 @@ class Process:
                     seconds=LEAVE_WITHIN_S,
                     session_timeout_s=self._config.engine_session_timeout_s,
                 )
+            except (Exception, asyncio.CancelledError) as error:
+                # An app that crashed stops badly: that must not take the place of why it crashed.
+                log.warning("could not stop in order", error=repr(error))
             for task in (starting, crashed):
                 task.cancel()
             await asyncio.gather(*side, told, watching, starting, crashed, return_exceptions=True)
-        if app.crash_reason is not None:
-            raise app.crash_reason
+        reason = app.crash_reason or problem
+        if reason is not None and not isinstance(reason, asyncio.CancelledError):
+            raise reason
+        if not stop.is_set():
+            raise Failed(
+                "Faust stopped by itself and does not say why; start the engine again, it goes on where it was"
+            )
 
     async def _run_ticker(self) -> None:
         assert self._ticker is not None
