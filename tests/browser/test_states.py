@@ -287,7 +287,7 @@ def test_parts_of_another_day_are_told_as_of_that_day(alone: Alone, shots: Path)
     assert page.find("#change svg.drawing.narrow").is_displayed()
     assert "in 18 d" in page.text("#health .parts")
     page.picture(shots / "account-parts-of-another-day-light-1280.png")
-    alone.sql(f"DELETE FROM health_parts WHERE day < '{today - dt.timedelta(days=7)}'")
+    alone.sql(f"DELETE FROM health_parts WHERE day <= '{today - dt.timedelta(days=7)}'")
     page.open(ACCOUNT)
     assert f"No parts are kept for {day(wanted)} or a day near it" in page.text("#change")
 

@@ -22,9 +22,11 @@ from services.api.console import (
     sign_in,
     signal_page,
     timing,
+    webhooks_page,
 )
 from services.api.console.directory import DirectoryReader
 from services.api.console.freshness import FreshnessReader
+from services.api.console.managers import Managers
 from services.common.settings import Settings
 
 first = APIRouter(include_in_schema=False)
@@ -47,6 +49,7 @@ ROUTERS: Final = (
     portfolio_page.router,
     pipeline_page.router,
     catalogue_page.router,
+    webhooks_page.router,
 )
 
 
@@ -60,6 +63,7 @@ class Console:
         self.failures = sign_in.Failures()
         self.freshness = FreshnessReader()
         self.directory = DirectoryReader()
+        self.managers = Managers()
 
 
 def install(app: FastAPI, engine: AsyncEngine, config: Settings) -> None:
