@@ -271,7 +271,7 @@ def facts(store: MemoryStore, number: int) -> tuple[dict[str, Any], dict[str, li
     accounts = {}
     for key, value in store.items():
         if key[:1] == codec.ACCOUNT:
-            account = codec.decode_account(key, value, store.get(codec.HISTORY + key[1:]), [], len(INPUT_TOPICS))
+            account = codec.decode_account(key, value, store.get, [], len(INPUT_TOPICS))
             told = msgspec.to_builtins(health(account, historical=False, all_days=True))
             accounts[key.decode()] = {name: value for name, value in told.items() if name != "sequence"}
     return accounts, engine.counters

@@ -18,11 +18,11 @@ FIRST = 20_000
 def stored(account: Account, store: dict[bytes, bytes]) -> Account:
     """The account written and read again, its buckets only when they are due."""
     if account.windows.stale:
-        store[b"h"] = codec.encode_history(account, 1, 1)
+        store[b"hacme"] = codec.encode_history(account, 1, 1)
         account.windows.stale = False
         account.windows.changed = {}
-    value = codec.encode_account(account, 1, 1)
-    return codec.decode_account(b"aacme", value, store.get(b"h"), [], 5)
+    store.update(codec.encode_account(account, 1, 1))
+    return codec.decode_account(b"aacme", store[b"aacme"], store.get, [], 5)
 
 
 @pytest.mark.parametrize("seed", range(20))

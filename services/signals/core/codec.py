@@ -14,16 +14,21 @@ import msgspec
 from msgspec import Struct, field
 
 from services.signals.core import codec_1
+from services.signals.core.contacts import Contacts
+from services.signals.core.contract import Profile
 from services.signals.core.days import NEVER
 from services.signals.core.dossier import Dossier
+from services.signals.core.episodes import Episode, Past
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.state import Account, Hot
 from services.signals.core.windows import MEASURES, Windows
 from services.signals.core.world import World
 
-VERSION: Final = 3
+VERSION: Final = 4
 OLDEST: Final = 1
 """The oldest format that is read."""
+TOLD_APART: Final = 4
+"""The first format with records of their own for the profile and for episodes."""
 ID_BYTES: Final = 8
 HEADER: Final = struct.Struct("<BBIQq")
 
@@ -35,6 +40,8 @@ TICKET: Final = b"t"
 INVOICE: Final = b"i"
 IDS: Final = b"d"
 DOSSIER: Final = b"o"
+COLD: Final = b"c"
+TOLD: Final = b"e"
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
@@ -109,7 +116,28 @@ class History(Struct, array_like=True):
     own: list[int] = []  # numbers of the operators' measures, whose rings follow the built-in ones
 
 
+class Cold(Struct, array_like=True):
+    """Of the account, what seldom changes. Until format 3 it stood in the hot record."""
+
+    profile: Profile = field(default_factory=Profile)
+    contacts: Contacts = field(default_factory=Contacts)
+
+
+class Told(Struct, array_like=True):
+    """Of the account, its episodes, and what the effect that wrote this published. Until format 3 it stood in the hot record."""
+
+    episodes: dict[str, Episode] = {}
+    past: dict[str, Past] = {}
+    outbox: list[tuple[str, bytes]] = []
+
+
 _hot: Final = msgspec.msgpack.Decoder(Hot).decode
+_cold: Final = msgspec.msgpack.Decoder(Cold).decode
+_told: Final = msgspec.msgpack.Decoder(Told).decode
+_PROFILE: Final = Profile()
+_CONTACTS: Final = Contacts()
+NO_COLD: Final = _pack(Cold())
+NO_TOLD: Final = _pack(Told())
 _history: Final = msgspec.msgpack.Decoder(History).decode
 _PARTITION: Final = (msgspec.msgpack.Decoder(PartitionState).decode,)
 _USER: Final = (msgspec.msgpack.Decoder(User).decode,)
@@ -143,8 +171,12 @@ def header_of(value: bytes) -> tuple[int, int, int]:
     return epoch, effect, due
 
 
+def _header(kind: bytes, epoch: int, effect: int, due: int = NEVER) -> bytes:
+    return HEADER.pack(VERSION, kind[0], epoch, effect, due)
+
+
 def _encode(kind: bytes, epoch: int, effect: int, due: int, body: Any) -> bytes:
-    return HEADER.pack(VERSION, kind[0], epoch, effect, due) + _pack(body)
+    return _header(kind, epoch, effect, due) + _pack(body)
 
 
 def body_of(key: bytes, value: bytes) -> tuple[int, memoryview]:
@@ -186,13 +218,32 @@ def decode_partition(key: bytes, value: bytes) -> PartitionState:
     return state
 
 
-def encode_account(account: Account, epoch: int, effect: int, due_now: bool = False) -> bytes:
-    """The account's hot record; its header tells when time alone may change the account next."""
+def encode_account(account: Account, epoch: int, effect: int, due_now: bool = False) -> list[tuple[bytes, bytes]]:
+    """What changed of the account's own records, the hot one last; its header tells when time alone may change it next."""
     hot, windows = account.hot, account.windows
     hot.counts_today = windows.now
     hot.counts_changed = windows.changed
     hot.own_measures = [*windows.own]
-    return HEADER.pack(VERSION, ACCOUNT[0], epoch, effect, 0 if due_now else account.own_due()) + _pack(hot)
+    profile, contacts, episodes, past, outbox = hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox
+    records: list[tuple[bytes, bytes]] = []
+    # Compared as bytes: whoever changes a profile or an episode need not think of saying so.
+    cold = _pack(Cold(profile, contacts))
+    if cold != account.cold:
+        account.cold = cold
+        records.append((COLD + account.key, _header(COLD, epoch, effect) + cold))
+    told = _pack(Told(episodes, past))
+    if told != account.told or outbox:
+        account.told = told
+        body = _pack(Told(episodes, past, outbox)) if outbox else told
+        records.append((TOLD + account.key, _header(TOLD, epoch, effect) + body))
+    hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox = _PROFILE, _CONTACTS, {}, {}, []
+    try:
+        body = _pack(hot)
+    finally:
+        hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox = profile, contacts, episodes, past, outbox
+    due = 0 if due_now else account.own_due()
+    records.append((ACCOUNT + account.key, _header(ACCOUNT, epoch, effect, due) + body))
+    return records
 
 
 def encode_history(account: Account, epoch: int, effect: int) -> bytes:
@@ -204,21 +255,42 @@ def encode_history(account: Account, epoch: int, effect: int) -> bytes:
 def decode_account(
     key: bytes,
     value: bytes,
-    history: bytes | None,
+    read: Callable[[bytes], bytes | None],
     user_heap: list[tuple[int, str]],
     topics: int,
     read_dossier: Callable[[bytes], Dossier] | None = None,
     own: Sequence[int] = (),
 ) -> Account:
-    """Put an account together from its hot record and its history. `own` numbers the operators' measures in force."""
+    """Put an account together from its hot record and the others, which `read` gives by key, None where there is none.
+
+    `own` numbers the operators' measures in force.
+    """
+    name = key[1:]
     version, body = body_of(key, value)
-    past = None if history is None else body_of(HISTORY + key[1:], history)[1]
+    history = read(HISTORY + name)
+    past = None if history is None else body_of(HISTORY + name, history)[1]
     try:
         hot, windows = codec_1.read_account(body, past, own) if version == 1 else _account(body, past, own)
     except (msgspec.MsgspecError, ValueError) as error:
         raise _unreadable(key, error) from error
     hot.offsets.extend([-1] * (topics - len(hot.offsets)))
-    return Account(key[1:], hot, windows, user_heap, read_dossier)
+    if version < TOLD_APART:
+        account = Account(name, hot, windows, user_heap, read_dossier)
+        account.cold = account.told = b""  # both are to be written
+        return account
+    cold, told = read(COLD + name), read(TOLD + name)
+    if cold is not None:
+        facts: Cold = _read((_cold,), COLD + name, cold)
+        hot.profile, hot.contacts = facts.profile, facts.contacts
+    if told is not None:
+        said: Told = _read((_told,), TOLD + name, told)
+        hot.episodes, hot.past = said.episodes, said.past
+        if header_of(told)[1] == header_of(value)[1]:
+            hot.outbox = said.outbox
+    account = Account(name, hot, windows, user_heap, read_dossier)
+    account.cold = NO_COLD if cold is None else cold[HEADER.size :]
+    account.told = _pack(Told(hot.episodes, hot.past))
+    return account
 
 
 def _in_order[T](counts: list[T], had: list[int], own: Sequence[int], nothing: T) -> list[T]:

@@ -560,10 +560,10 @@ class PartitionEngine:
                 account.user_heap = heap
                 account.ids = {}
                 account.hot.heard = self.state.broadcasts
+                account.cold, account.told = codec.NO_COLD, codec.NO_TOLD
             else:
-                history = self.store.get(codec.HISTORY + key)
-                topics, own = len(self.topics), self._own
-                account = codec.decode_account(codec.ACCOUNT + key, raw, history, heap, topics, self._dossier, own)
+                read, topics, own = self.store.get, len(self.topics), self._own
+                account = codec.decode_account(codec.ACCOUNT + key, raw, read, heap, topics, self._dossier, own)
                 account.fresh = True
                 if account.hot.catalogue != self._engine.catalogue.digest and not account.hot.erased:
                     self._engine.arm(account)
@@ -875,7 +875,7 @@ class PartitionEngine:
             records.append((codec.DOSSIER + key, codec.encode_dossier(account.dossier, epoch, effect)))
             account.dirty_dossier = False
         waiting = key in self._health_waiting  # due at once after a restart: its health was not published
-        records.append((codec.ACCOUNT + key, codec.encode_account(account, epoch, effect, waiting)))
+        records += codec.encode_account(account, epoch, effect, waiting)
 
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
         state, historical = self.state, self._engine.historical

@@ -114,12 +114,14 @@ class Account:
     day already, as bits. `new_ids` are those of this effect, by hour.
     `health_urgent` asks for its health at the end of the effect, `health_whole` for one that tells every day that is held.
     `parts` are the components of the health score as last worked out, `unscored` the facts that changed since.
-    `seen_users` remembers last active days that were read.
+    `seen_users` remembers last active days that were read. `cold` and `told` are the profile and contacts, and the episodes,
+    as they were last stored.
     """
 
     __slots__ = (
         "_dossier",
         "_read_dossier",
+        "cold",
         "dirty",
         "dirty_dossier",
         "dirty_invoices",
@@ -144,6 +146,7 @@ class Account:
         "resting_ranks",
         "seen_users",
         "tickets",
+        "told",
         "tomorrow",
         "unscored",
         "user_heap",
@@ -162,6 +165,7 @@ class Account:
     ) -> None:
         self._dossier: Dossier | None = None
         self._read_dossier = read_dossier
+        self.cold = self.told = b""
         self.dirty_dossier = False
         self.fed_today = 0
         self.key = key

@@ -1,0 +1,120 @@
+"""An account's own records: which an effect writes, what a restart publishes from them, how large they are."""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from typing import Any
+
+import msgspec
+
+from schemas.codec import decode, decode_any
+from schemas.envelope import Event
+from schemas.events import EVENT_TYPES, INPUT_TOPICS
+from services.demo import portfolio
+from services.signals.backtest.run import MemoryStore
+from services.signals.catalogue import load
+from services.signals.core import codec
+from services.signals.core.partition import Effects, PartitionEngine
+
+AT = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
+NEVER_FUTURE = 1 << 62
+PILOT = {"stage": "pilot", "csm": "maria", "pilot": {"start": "2026-03-02", "paid": True, "readiness": {}}}
+
+
+class Bench:
+    """One partition and its store; each event is an effect of its own."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.sent = 0
+        self.restart()
+
+    def restart(self) -> None:
+        self.engine = PartitionEngine(0, INPUT_TOPICS, load(), self.store, partitions=1)
+        self.engine.restore()
+
+    def effect(self) -> Effects:
+        effects = self.engine.take(1, float(self.sent))
+        for key, value in effects.state:
+            if value is None:
+                self.store.pop(key, None)
+            else:
+                self.store[key] = value
+        return effects
+
+    def say(self, kind: str, data: dict[str, Any], minute: int) -> Effects:
+        topic = EVENT_TYPES[kind].topic
+        self.sent += 1
+        value = msgspec.json.encode(
+            {
+                "specversion": "1.0",
+                "id": str(self.sent),
+                "source": "t",
+                "type": kind,
+                "subject": "acme",
+                "time": AT + dt.timedelta(minutes=minute),
+                "data": data,
+            }
+        )
+        event = decode(topic, b"acme", value)
+        self.engine.apply(INPUT_TOPICS.index(topic), self.sent, b"acme", value, event, NEVER_FUTURE)
+        return self.effect()
+
+
+def kinds(effects: Effects) -> set[bytes]:
+    return {key[:1] for key, _ in effects.state if key[1:] == b"acme"}
+
+
+def test_what_seldom_changes_is_written_when_it_changed_and_the_hot_record_last() -> None:
+    bench = Bench()
+    first = bench.say("account.updated", {"name": "Acme"}, 0)
+    assert kinds(first) == {codec.COLD, codec.ACCOUNT}
+    renamed = bench.say("account.updated", {"name": "Acme Limited"}, 1)
+    assert kinds(renamed) == {codec.COLD, codec.ACCOUNT}
+    assert kinds(bench.say("usage.feature_used", {"feature": "f"}, 2)) == {codec.ACCOUNT}
+    raised = bench.say("account.updated", PILOT, 3)
+    assert raised.signals
+    assert [key[:1] for key, _ in raised.state if key[1:] == b"acme"][-1] == codec.ACCOUNT
+    assert kinds(raised) >= {codec.COLD, codec.TOLD, codec.ACCOUNT}
+    bench.restart()
+    assert codec.COLD not in kinds(bench.say("usage.feature_used", {"feature": "f"}, 4))
+
+
+def test_a_restart_publishes_what_the_last_effect_said_and_nothing_older() -> None:
+    bench = Bench()
+    said = bench.say("account.updated", PILOT, 0).signals
+    assert said
+    bench.restart()
+    again = bench.effect().signals
+    assert [(topic, value) for topic, _, value, _ in again] == [(topic, value) for topic, _, value, _ in said]
+    bench.say("usage.feature_used", {"feature": "f"}, 1)
+    bench.restart()
+    assert not bench.effect().signals
+
+
+def test_an_erased_account_has_nothing_left_in_any_record() -> None:
+    bench = Bench()
+    bench.say("account.updated", {"csm": "maria"}, 0)
+    bench.say("account.contact_changed", {"contact_id": "c-1", "name": "Adam", "roles": ["champion"]}, 1)
+    assert any(b"maria" in value or b"Adam" in value for value in bench.store.values())
+    bench.say("account.erased", {}, 2)
+    assert not any(b"maria" in value or b"Adam" in value for value in bench.store.values())
+
+
+def test_the_hot_record_of_a_customer_stays_under_a_kilobyte() -> None:
+    """Of a portfolio over half a year, every measure on, as a day's effect leaves it."""
+    bench = Bench()
+    for number, (_, raw) in enumerate(portfolio.simulate(30, 180, 1, dt.date(2026, 10, 1)).events):
+        event = decode_any(raw)
+        assert isinstance(event, Event)
+        if event.subject is None:
+            continue  # what is said to every account is in the partition's record
+        topic = INPUT_TOPICS.index(EVENT_TYPES[event.type].topic)
+        bench.engine.apply(topic, number, event.subject.encode(), raw, event, NEVER_FUTURE)
+        if number % 200 == 0:
+            bench.sent += 10  # health has its turn
+            bench.effect()
+    sizes = [len(value) for key, value in bench.store.items() if key[:1] == codec.ACCOUNT]
+    assert len(sizes) >= 30
+    assert statistics.median(sizes) < 1000
