@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, all_, and_, any_, bindparam, cast, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, all_, and_, any_, bindparam, case, cast, exists, func, literal, or_, select
 from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -117,25 +117,22 @@ async def owner(connection: AsyncConnection, user: str | None) -> Owner:
 # --- of places in the queue ----------------------------------------------------------------------------------------
 
 
-def _handled(entry: type[QueueEntry], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists(
-        select(literal(1))
-        .select_from(HandlingRow)
-        .join(Episode, Episode.episode_id == HandlingRow.episode_id)
-        .where(HandlingRow.episode_id == entry.episode_id, *conditions)
-        .correlate(entry)
-    )
-
-
 def queued_of_status(entry: type[QueueEntry], statuses: frozenset[Status]) -> list[ColumnElement[bool]]:
     """Conditions on a place in the queue: the status of its signal, which is not cleared, is one of these."""
     if statuses >= UNCLEARED:
         return []
-    now = shown(func.now())
-    # What nobody has acted on is open.
-    if "open" in statuses:
-        return [~_handled(entry, now == among(UNCLEARED - statuses))]
-    return [entry.handled.expression, _handled(entry, now == among(statuses))]
+    status = (
+        select(shown(func.now()))
+        .select_from(HandlingRow)
+        .join(Episode, Episode.episode_id == HandlingRow.episode_id)
+        .where(HandlingRow.episode_id == entry.episode_id)
+        .correlate(entry)
+        .scalar_subquery()
+    )
+    # What nobody has acted on is open. Only for the others the status is looked up, one by one as they come: as EXISTS it
+    # would be looked up for all that was ever handled, before the first place is read.
+    known = case((entry.handled.expression, status), else_="open") != all_(_texts(UNCLEARED - statuses))
+    return [known] if "open" in statuses else [entry.handled.expression, known]
 
 
 def _assigned(entry: type[QueueEntry], condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, literal, select, true, tuple_
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, literal, or_, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
@@ -263,6 +263,8 @@ def _left_out(wanted: Wanted, within: Within) -> Select[*tuple[Any, ...]]:
         .join(QueueEntry, QueueEntry.episode_id == HandlingRow.episode_id)
         .where(
             QueueEntry.handled,
+            # So said, the episodes of the others are not read.
+            or_(HandlingRow.snoozed_ordinal.is_not(None), HandlingRow.closed_ordinal.is_not(None)),
             status == among(frozenset(HIDDEN) - wanted.statuses),
             *_matching(QueueEntry, matching),
             *_within(QueueEntry, within),

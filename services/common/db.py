@@ -52,7 +52,8 @@ def create_engine(
     """
     target, arguments = _connect_arguments(url, process, statement_timeout_s)
     if plan_each:
-        arguments["server_settings"]["plan_cache_mode"] = "force_custom_plan"
+        # And not compiled: that takes longer than any of these takes to run.
+        arguments["server_settings"] |= {"plan_cache_mode": "force_custom_plan", "jit": "off"}
     return create_async_engine(
         target,
         connect_args=arguments,

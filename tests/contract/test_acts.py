@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,10 +12,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from services.common import db, keys, people
-from tests.conftest import PostgresServer, clean_environment
-from tests.contract.test_api import Api, fill, problem
-from tests.harness import free_ports, start_service
+from tests.conftest import PostgresServer
 from tests.recorded import health, transition
+from tests.served import Api, problem, served
 
 CALLED = ("plain", "seen", "later", "kept", "over")
 """Signals of the account that somebody is about to call."""
@@ -25,37 +23,15 @@ SOON = (dt.datetime.now(dt.UTC) + dt.timedelta(days=2)).isoformat()
 
 @pytest.fixture(scope="module")
 def api(postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    postgres.server.create_database("acts_contract", template=migrated_template)
-    url = postgres.server.url("acts_contract")
     names = [f"e{n:02}" for n in range(30)]
-    asyncio.run(
-        fill(
-            url,
-            [
-                *(transition("acme", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in names),
-                health("acme", 1, open_episodes=tuple(names), profile={"name": "Acme", "csm": "ana", "mrr": "100"}),
-                *(transition("birk", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in CALLED),
-                health("birk", 1, open_episodes=CALLED, profile={"name": "Birk", "csm": "ana", "mrr": "10"}),
-            ],
-        )
-    )
-    folder: Path = tmp_path_factory.mktemp("acts")
-    port, metrics_port = free_ports(2)
-    env = clean_environment() | {
-        "EBBTIDE_DATA_DIR": str(folder),
-        "EBBTIDE_DATABASE_URL": url,
-        "EBBTIDE_API_PORT": str(port),
-        "EBBTIDE_METRICS_PORT_API": str(metrics_port),
-    }
-    service = start_service("api", env)
-    try:
-        served = Api(service, env, url)
-        yield served
-        served.client.close()
-    finally:
-        code = service.stop()
-        postgres.server.drop_database("acts_contract")
-    assert code == 0, service.tail()
+    found = [
+        *(transition("acme", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in names),
+        health("acme", 1, open_episodes=tuple(names), profile={"name": "Acme", "csm": "ana", "mrr": "100"}),
+        *(transition("birk", name, 1, "raised", csm="ana", signal=f"usage.{name}") for name in CALLED),
+        health("birk", 1, open_episodes=CALLED, profile={"name": "Birk", "csm": "ana", "mrr": "10"}),
+    ]
+    with served(postgres, migrated_template, tmp_path_factory.mktemp("acts"), found) as made:
+        yield made
 
 
 def key_of(api: Api, user: str, *, scopes: tuple[str, ...] = ("operate",), key: tuple[str, ...] = ("operate",)) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,12 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.common import db, keys
-from services.signals.recorder.main import write_events, write_signals
-from services.signals.recorder.records import SIGNAL_TOPICS, TIMELINE_TOPICS, event_row, signal_row
-from tests.conftest import PostgresServer, clean_environment
-from tests.harness import Service, free_ports, http_status, start_service, wait_for
+from services.common import db
+from tests.conftest import PostgresServer
+from tests.harness import free_ports, http_status, start_service, wait_for
 from tests.recorded import DAY_0, Stored, event, health, transition
+from tests.served import Api, fill, path_of, problem, served
 
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
@@ -83,83 +81,10 @@ def records() -> list[Stored]:
     return found
 
 
-async def fill(url: str, found: list[Stored]) -> None:
-    connection = await db.connect(url, process="test")
-    try:
-        async with connection.transaction():
-            await write_signals(connection, [signal_row(r) for r in found if r.topic in SIGNAL_TOPICS])
-            events = [event_row(r) for r in found if r.topic in TIMELINE_TOPICS]
-            await write_events(connection, [row for row in events if row is not None])
-    finally:
-        await connection.close()
-
-
-class Api:
-    """The running api, its database, and clients with keys of each scope."""
-
-    def __init__(self, service: Service, env: dict[str, str], url: str) -> None:
-        self.service = service
-        self.env = env
-        self.url = url
-        self.client = self.with_key(self.new_key("read"))
-
-    def new_key(self, scope: str, *, source: str | None = None, revoked: bool = False) -> str:
-        async def make() -> str:
-            engine = db.create_engine(self.url, process="test", pool_size=1)
-            made = await keys.create(engine, [scope], source=source)
-            if revoked:
-                assert await keys.revoke(engine, made.key.id)
-            await engine.dispose()
-            return made.secret
-
-        return asyncio.run(make())
-
-    def with_key(self, key: str | None) -> httpx.Client:
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        return httpx.Client(base_url=self.service.url, headers=headers, timeout=20)
-
-    def get(self, path: str, **parameters: Any) -> Any:
-        answer = self.client.get(path, params=parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def every(self, path: str, **parameters: Any) -> list[Any]:
-        items: list[Any] = []
-        for _ in range(1000):
-            page = self.get(path, **parameters)
-            items += page["items"]
-            if page["next_cursor"] is None:
-                return items
-            parameters["cursor"] = page["next_cursor"]
-        raise AssertionError("pages without end")
-
-
 @pytest.fixture(scope="module")
 def api(postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    postgres.server.create_database("api_contract", template=migrated_template)
-    url = postgres.server.url("api_contract")
-    asyncio.run(fill(url, records()))
-    folder: Path = tmp_path_factory.mktemp("api")
-    port, metrics_port = free_ports(2)
-    env = clean_environment() | {
-        "EBBTIDE_DATA_DIR": str(folder),
-        "EBBTIDE_DATABASE_URL": url,
-        "EBBTIDE_API_PORT": str(port),
-        "EBBTIDE_METRICS_PORT_API": str(metrics_port),
-    }
-    service = start_service("api", env)
-    try:
-        served = Api(service, env, url)
-        yield served
-        served.client.close()
-    finally:
-        code = service.stop()
-        postgres.server.drop_database("api_contract")
-    assert code == 0, service.tail()
-
-
-def path_of(account_id: str, rest: str = "") -> str:
-    return f"/v1/accounts/{quote(account_id, safe='')}{rest}"
+    with served(postgres, migrated_template, tmp_path_factory.mktemp("api"), records()) as made:
+        yield made
 
 
 PATHS = (
@@ -188,17 +113,6 @@ def template(path: str) -> str:
     for value, name in (("acct-01", "account_id"), ("000", "episode_id"), ("core-use-and-survey", "name")):
         path = path.replace(f"/{value}", f"/{{{name}}}")
     return path
-
-
-def problem(answer: httpx.Response, status: int) -> Any:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert body["status"] == status
-    assert body["type"].startswith("urn:ebbtide:problem:")
-    assert body["title"]
-    assert body["detail"]
-    return body
 
 
 @pytest.mark.parametrize("path", PATHS)

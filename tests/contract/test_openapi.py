@@ -22,9 +22,10 @@ from schemathesis.specs.openapi.checks import (
 
 from deploy.local.kafka import LocalKafka
 from schemas.events import INPUT_TOPICS
-from tests.contract.test_api import fill, records
+from tests.contract.test_api import records
 from tests.harness import Service, new_key, start_service
 from tests.letters import PARTITIONS, commit, produce, refused, used
+from tests.served import fill
 
 STREAMS: Final = ("/v1/stream", "/v1/live")
 """They do not end: each has tests of its own."""

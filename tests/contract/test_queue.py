@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +16,9 @@ from schemas.health import OpenEpisode
 from services.common import db
 from services.signals.catalogue import load
 from services.signals.core.partition import PartitionEngine
-from tests.conftest import PostgresServer, clean_environment
-from tests.contract.test_api import Api, fill, path_of, problem
-from tests.harness import free_ports, start_service
+from tests.conftest import PostgresServer
 from tests.recorded import DAY_0, Stored, erased, event, health, milliseconds, transition
+from tests.served import Api, fill, path_of, problem, served
 
 DAY = dt.timedelta(days=1)
 NOW = dt.datetime(2026, 5, 20, 9, tzinfo=dt.UTC)
@@ -193,26 +191,9 @@ def scored() -> list[Stored]:
 
 @pytest.fixture(scope="module")
 def api(postgres: PostgresServer, migrated_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    postgres.server.create_database("queue_contract", template=migrated_template)
-    url = postgres.server.url("queue_contract")
-    asyncio.run(fill(url, [*portfolio(), *example_4(), *scored()]))
-    folder: Path = tmp_path_factory.mktemp("api")
-    port, metrics_port = free_ports(2)
-    env = clean_environment() | {
-        "EBBTIDE_DATA_DIR": str(folder),
-        "EBBTIDE_DATABASE_URL": url,
-        "EBBTIDE_API_PORT": str(port),
-        "EBBTIDE_METRICS_PORT_API": str(metrics_port),
-    }
-    service = start_service("api", env)
-    try:
-        served = Api(service, env, url)
-        yield served
-        served.client.close()
-    finally:
-        code = service.stop()
-        postgres.server.drop_database("queue_contract")
-    assert code == 0, service.tail()
+    found = [*portfolio(), *example_4(), *scored()]
+    with served(postgres, migrated_template, tmp_path_factory.mktemp("queue"), found) as made:
+        yield made
 
 
 def ids(items: list[Any]) -> list[str]:

@@ -22,6 +22,7 @@ from services.api.console import rows
 from services.api.console.act_forms import OUTCOME_NAMES, SNOOZES
 from services.api.console.directory import Directory, DirectoryReader
 from services.api.console.history import told
+from services.api.console.managers import LISTED_MOST, Managers, people
 from services.api.console.render import clock_of, link, render, row_id, segment
 from services.api.console.rows import Row
 from services.api.console.session import Viewer, reader
@@ -30,7 +31,7 @@ from services.api.endpoints.catalogue import entries
 from services.api.feed_queries import Entry
 from services.api.parameters import Kind, Parameters, RenewalWindow, Severity, Text, Tier, Word
 from services.api.paths import SEGMENT
-from services.api.queue_queries import Wanted
+from services.api.queue_queries import COUNTED_MOST, Wanted
 from services.api.sse import Event
 from services.api.stream import Gap, Item, Mark, Tail
 from services.api.stream import Wanted as Watched
@@ -39,7 +40,6 @@ from services.common.problems import FieldError, bad_parameter, not_found
 router = APIRouter(include_in_schema=False)
 
 LIMIT: Final = 50
-COUNTED_MOST: Final = 1000
 MINE, OTHERS = "m.", "o."
 """Begin the cursors of the two parts of a queue that has mine first."""
 STATUSES: Final[dict[str, frozenset[Status]]] = {
@@ -78,6 +78,20 @@ class QueueQuery(Parameters):
         return {name: str(value) for name, value in self if value is not None and name not in ("cursor", "did")}
 
 
+class Found(Struct, frozen=True):
+    """What the heading says: rows on this page, and accounts in all, which are counted up to `COUNTED_MOST`."""
+
+    shown: int
+    total: int
+
+    @property
+    def words(self) -> str:
+        """ "12", "50 of 1,234", "50 of 1,000+"."""
+        if self.total > COUNTED_MOST:
+            return f"{self.shown} of {COUNTED_MOST:,}+"
+        return f"{self.shown}" if self.shown == self.total else f"{self.shown} of {self.total:,}"
+
+
 class Section(Struct, frozen=True):
     """Rows under one heading, None where there is only one list."""
 
@@ -96,19 +110,28 @@ class Nothing(Struct, frozen=True):
 @router.get("/queue")
 async def get_queue(request: Request, asked: Annotated[QueueQuery, Query()], viewer: Reader) -> Response:
     """The queue's page."""
-    people: DirectoryReader = request.app.state.console.directory
+    users: DirectoryReader = request.app.state.console.directory
+    named: Managers = request.app.state.console.managers
+    today = clock_of(request).now.date()
     async with Connection(request) as connection:
-        sections, cursor = await _sections(connection, asked, viewer, clock_of(request).now.date())
-        directory = await people.read(connection)
-        empty = None if any(section.rows for section in sections) else await _nothing(connection)
+        wanted = await _wanted(connection, asked, viewer)
+        sections, cursor = await _sections(connection, asked, wanted, viewer, today)
+        shown = sum(len(section.rows) for section in sections)
+        total = shown
+        if asked.cursor is not None or cursor is not None:
+            total = await queue_queries.accounts_found(connection, wanted, _window(asked, None, LIMIT, today))
+        directory = await users.read(connection)
+        who = people(await named.read(connection), directory)
+        empty = None if shown else await _nothing(connection)
         done = None if asked.did is None else await _done(connection, asked.did, directory, request)
-    shown = [row for section in sections for row in section.rows]
     filters = asked.filters()
     return render(
         request,
         "queue.html",
         sections=sections,
-        count=len(shown),
+        found=Found(shown, total),
+        people=who,
+        listed=len(who) <= LISTED_MOST,
         empty=empty,
         asked=asked,
         filters=filters,
@@ -202,30 +225,30 @@ async def row_answer(request: Request, episode_id: str, *, back: str, did: int |
 # --- which rows ----------------------------------------------------------------------------------------------------
 
 
-async def _sections(
-    connection: AsyncConnection, asked: QueueQuery, viewer: Viewer, today: dt.date
-) -> tuple[list[Section], str | None]:
-    """The rows of one page under their headings, and the cursor of the next page."""
-    statuses = handled.WORK if asked.status is None else STATUSES[asked.status]
+async def _wanted(connection: AsyncConnection, asked: QueueQuery, viewer: Viewer) -> Wanted:
+    """Which signals the page is about: with mine first, everybody's."""
     wanted = Wanted(
         signals=() if asked.signal is None else (asked.signal,),
         kind=asked.kind,
         severity=asked.severity,
         family=asked.family,
-        statuses=statuses,
+        statuses=handled.WORK if asked.status is None else STATUSES[asked.status],
     )
-    if asked.whose not in (None, "first"):
-        if asked.whose != "all":
-            wanted = await _of_owner(connection, wanted, asked.whose or "", viewer)
-        window = _window(asked, asked.cursor, LIMIT, today)
-        places, cursor = await queue_queries.places(connection, wanted, window, f"console {asked.whose}")
-        return [Section(None, await rows.read(connection, places, statuses))], cursor
-    if viewer.user_id is None:
-        places, cursor = await queue_queries.places(
-            connection, wanted, _window(asked, asked.cursor, LIMIT, today), "console all"
-        )
-        return [Section(None, await rows.read(connection, places, statuses))], cursor
-    return await _mine_first(connection, asked, wanted, viewer, today)
+    if asked.whose in (None, "first", "all"):
+        return wanted
+    return await _of_owner(connection, wanted, asked.whose or "", viewer)
+
+
+async def _sections(
+    connection: AsyncConnection, asked: QueueQuery, wanted: Wanted, viewer: Viewer, today: dt.date
+) -> tuple[list[Section], str | None]:
+    """The rows of one page under their headings, and the cursor of the next page."""
+    mine_first = asked.whose in (None, "first")
+    if mine_first and viewer.user_id is not None:
+        return await _mine_first(connection, asked, wanted, viewer, today)
+    order = "console all" if mine_first else f"console {asked.whose}"
+    places, cursor = await queue_queries.places(connection, wanted, _window(asked, asked.cursor, LIMIT, today), order)
+    return [Section(None, await rows.read(connection, places, wanted.statuses))], cursor
 
 
 async def _mine_first(
