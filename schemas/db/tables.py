@@ -101,7 +101,10 @@ class AccountHealth(Base):
 
 
 class UsageDay(Base):
-    """Feature uses of one account on one UTC day, and those of core features. A day without usage has no row."""
+    """Feature uses of one account on one UTC day, and those of core features. A day without usage has no row.
+
+    `revised_at` is when a figure was last replaced that had been told more than a day after its day was over.
+    """
 
     __tablename__ = "usage_days"
 
@@ -109,6 +112,7 @@ class UsageDay(Base):
     day: Mapped[dt.date] = mapped_column(Date, primary_key=True)
     usage: Mapped[int] = mapped_column(BigInteger)
     core: Mapped[int] = mapped_column(BigInteger)
+    revised_at: Mapped[dt.datetime | None] = mapped_column(Instant)
 
 
 class HealthDay(Base):

@@ -292,6 +292,19 @@ def test_parts_of_another_day_are_told_as_of_that_day(alone: Alone, shots: Path)
     assert f"No parts are kept for {day(wanted)} or a day near it" in page.text("#change")
 
 
+def test_days_that_came_late_are_dotted(alone: Alone, shots: Path) -> None:
+    page = alone.page
+    alone.sql("UPDATE usage_days SET revised_at = now() WHERE day BETWEEN current_date - 43 AND current_date - 41")
+    for scheme in ("light", "dark"):
+        page.scheme(scheme)
+        page.open(ACCOUNT)
+        assert len(page.every("#usage svg.wide .bar.revised")) == 3
+        assert "dotted: changed by what came late" in page.text("#usage svg.wide")
+        page.run("document.querySelector('#usage').scrollIntoView()")
+        page.find("#usage").screenshot(str(shots / f"usage-revised-{scheme}.png"))
+    page.scheme("light")
+
+
 # --- old facts, and nothing to do ----------------------------------------------------------------------------------
 
 

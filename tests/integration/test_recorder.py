@@ -139,6 +139,22 @@ async def test_daily_usage_is_corrected_and_a_day_without_usage_has_no_row(conne
     assert await rows(connection, "SELECT day, usage, core FROM usage_days") == [(first + DAY, 2, 1)]
 
 
+async def test_a_day_that_changes_after_it_was_over_is_marked_and_one_that_was_not_over_is_not(connection: Any) -> None:
+    first = DAY_0.date()
+    told, ended = first + 9 * DAY, first + 8 * DAY
+    await record(
+        connection, health("acme", 1, as_of=DAY_0 + 9 * DAY, usage={first: 4, first + DAY: 5, ended: 2, told: 1})
+    )
+    await record(
+        connection, health("acme", 2, as_of=DAY_0 + 12 * DAY, usage={first: 7, first + DAY: 5, ended: 3, told: 9})
+    )
+    revised = "SELECT day, usage FROM usage_days WHERE revised_at IS NOT NULL"
+    assert await rows(connection, revised) == [(first, 7)]
+    # It stays marked, and what was not known of before is news and no revision.
+    await record(connection, health("acme", 3, as_of=DAY_0 + 13 * DAY, usage={first: 7, first + 2 * DAY: 1}))
+    assert await rows(connection, revised) == [(first, 7)]
+
+
 async def test_episodes_follow_their_account_to_its_new_owner(connection: Any) -> None:
     await record(connection, history("e1")[0], history("e2")[0])
     await record(connection, health("acme", 10, open_episodes=("e1", "e2"), profile={"csm": "Ben", "tier": "low"}))

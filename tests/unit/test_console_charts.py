@@ -220,6 +220,19 @@ def test_days_are_bars_and_weeks_in_a_narrow_column() -> None:
     assert sum("now" in one.get("class", "") for one in days) == 28
 
 
+def test_a_day_that_changed_when_it_was_over_is_dotted_and_said_to_have_changed() -> None:
+    changed = TODAY - 10 * DAY
+    chart = usage_chart("u", usage(revised={changed}))
+    for drawing, bars in zip(drawings(chart), ("day", "week"), strict=True):
+        dotted = [one for one in drawing.iter("rect") if "revised" in one.get("class", "").split()]
+        assert len(dotted) == 1, bars
+        assert any(said == "dotted: changed by what came late" for *_, said in texts(drawing))
+    said = [one.get("data-says", "") for one in parsed(chart).iter("rect")]
+    assert sum("changed by what came late" in each for each in said) == 2
+    assert "20 Mar 2026: " in next(each for each in said if "changed by what came late" in each)
+    assert "dotted" not in usage_chart("u", usage())
+
+
 def test_a_silent_source_is_held_and_never_zero() -> None:
     by_day = {TODAY - n * DAY: 10 for n in range(3, 92)}
     chart = usage_chart("u", usage(by_day=by_day, held=[Held(TODAY - 2 * DAY, TODAY)]))

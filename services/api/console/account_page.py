@@ -219,18 +219,20 @@ async def _usage(
     async def read(connection: AsyncConnection) -> _Usage:
         today = found.health.as_of.astimezone(dt.UTC).date()
         back = LONGEST_BASELINE_D if chosen is not None else SHOWN_DAYS - 1
-        by_day, core = await account_queries.usage(connection, found.account_id, today - dt.timedelta(days=back), today)
+        used = await account_queries.usage(connection, found.account_id, today - dt.timedelta(days=back), today)
         silent = await account_queries.held(connection, "usage", today)
         known = found.health.first_event_at
         since = None if known is None else known.astimezone(dt.UTC).date()
         shown = None
         if chosen is not None:
             changes = await queries.transitions(connection, chosen.episode.episode_id)
-            facts = SignalFacts(today=today, known_since=since, usage=by_day, core=core, held=silent)
+            facts = SignalFacts(
+                today=today, known_since=since, usage=used.uses, core=used.core, held=silent, revised=used.revised
+            )
             shown = usage_of(chosen.episode.signal, chosen.last.evidence, changes, facts)
         first = max(today - dt.timedelta(days=SHOWN_DAYS - 1), since or dt.date.min)
-        plain = Usage(by_day=by_day, first=first, today=today, held=silent)
-        ever = bool(by_day) or found.health.windows.last_seen is not None
+        plain = Usage(by_day=used.uses, first=first, today=today, held=silent, revised=used.revised)
+        ever = bool(used.uses) or found.health.windows.last_seen is not None
         return _Usage(
             chart=usage_chart("usage", shown or plain) if ever else None,
             said=chosen.last.reason if chosen is not None and shown is not None else None,

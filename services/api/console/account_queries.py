@@ -167,12 +167,22 @@ async def held(connection: AsyncConnection, topic: str, today: dt.date) -> list[
     return [Held(first, today)] if first <= today else []
 
 
-async def usage(
-    connection: AsyncConnection, account_id: str, first: dt.date, last: dt.date
-) -> tuple[dict[dt.date, int], dict[dt.date, int]]:
-    """Uses, and core uses, by day; days without any are left out."""
-    statement = select(UsageDay.day, UsageDay.usage, UsageDay.core).where(
+class Used(Struct, frozen=True):
+    """Uses, and core uses, by day, without the days that have none; the days that what came late has changed."""
+
+    uses: dict[dt.date, int]
+    core: dict[dt.date, int]
+    revised: frozenset[dt.date]
+
+
+async def usage(connection: AsyncConnection, account_id: str, first: dt.date, last: dt.date) -> Used:
+    """The use of an account from one day to another, both included."""
+    statement = select(UsageDay.day, UsageDay.usage, UsageDay.core, UsageDay.revised_at).where(
         UsageDay.account_id == account_id, UsageDay.day.between(first, last)
     )
     rows: Sequence[Any] = (await connection.execute(statement)).all()
-    return {row.day: row.usage for row in rows}, {row.day: row.core for row in rows}
+    return Used(
+        uses={row.day: row.usage for row in rows},
+        core={row.day: row.core for row in rows},
+        revised=frozenset(row.day for row in rows if row.revised_at is not None),
+    )

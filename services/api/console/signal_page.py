@@ -105,9 +105,11 @@ async def _facts(connection: AsyncConnection, found: SignalRecord, account: Acco
     since = None if known is None else known.astimezone(dt.UTC).date()
     if wanted == "usage":
         first = today - dt.timedelta(days=USAGE_DAYS)
-        usage, core = await account_queries.usage(connection, account.account_id, first, today)
+        used = await account_queries.usage(connection, account.account_id, first, today)
         held = await account_queries.held(connection, "usage", today)
-        return SignalFacts(today=today, known_since=since, usage=usage, core=core, held=held)
+        return SignalFacts(
+            today=today, known_since=since, usage=used.uses, core=used.core, held=held, revised=used.revised
+        )
     asked = TimelineFilter(limit=MOMENTS_MOST, cursor=None, type=TIMELINE_OF[wanted], since=None, until=None)
     rows, _ = await queries.timeline(connection, account.account_id, asked)
     moments = [Moment(row.time, events_told.told(row.type, _data(row.data))) for row in rows if _begins(row.type)]

@@ -102,7 +102,7 @@ async def get_delivery(
 async def post_act(request: Request, webhook_id: WebhookId, viewer: Administrator) -> Response:
     """Do one thing with an endpoint, and come back to it."""
     form = await forms.posted(request, viewer.form_secret)
-    did = form.get("do")
+    did = form.get("do") or ""
     if did not in get_args(Act):
         raise bad_parameter(FieldError("do", f"one of {', '.join(get_args(Act))}; open the page again"))
     async with writing(request.app.state.engine) as connection:

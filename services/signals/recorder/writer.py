@@ -159,11 +159,17 @@ FROM unnest($1::text[]) AS touched(account_id) JOIN accounts a ON a.account_id =
 WHERE e.account_id = touched.account_id AND (e.tier, e.csm) IS DISTINCT FROM (a.tier, a.csm)
 """
 
+# What was told of a day more than a day after its end was thought to be all of it: another figure is a revision. Which
+# record told it, is seen by the score that came with it; it is looked up for rows that do change, and not for today's.
 WRITE_DAYS = """
-INSERT INTO usage_days (account_id, day, usage, core)
+INSERT INTO usage_days AS u (account_id, day, usage, core)
 SELECT * FROM unnest($1::text[], $2::date[], $3::bigint[], $4::bigint[])
-ON CONFLICT (account_id, day) DO UPDATE SET usage = excluded.usage, core = excluded.core
-WHERE (usage_days.usage, usage_days.core) IS DISTINCT FROM (excluded.usage, excluded.core)
+ON CONFLICT (account_id, day) DO UPDATE SET usage = excluded.usage, core = excluded.core,
+  revised_at = CASE
+    WHEN excluded.day < (now() AT TIME ZONE 'UTC')::date - 1 AND (u.day + 2)::timestamp AT TIME ZONE 'UTC'
+      <= (SELECT s.as_of FROM latest_scores s WHERE s.account_id = u.account_id)
+    THEN now() ELSE u.revised_at END
+WHERE (u.usage, u.core) IS DISTINCT FROM (excluded.usage, excluded.core)
 """
 
 CLEAR_DAYS = """
@@ -314,12 +320,7 @@ async def _write_health(connection: Any, batch: Signals) -> tuple[list[str], set
     renamed = [account_id for (account_id,) in await connection.fetch(WRITE_ACCOUNTS, *columns)]
     if renamed:
         await connection.execute(FOLLOW_ACCOUNTS, renamed)
-    moved = await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
-    await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
-    scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
-    await standing.write_scores(connection, scores)
-    parts = ((account_id, day, made) for account_id in current for day, made in batch.parts.get(account_id, {}).items())
-    await standing.write_parts(connection, parts)
+    # Before the scores: those that are held say of when the figures are that are replaced.
     days = [(account_id, day) for account_id in current for day in batch.days[account_id].values()]
     used = [(account_id, d.day, d.usage, d.core) for account_id, d in days if d.usage or d.core]
     if used:
@@ -327,6 +328,12 @@ async def _write_health(connection: Any, batch: Signals) -> tuple[list[str], set
     unused = [(account_id, d.day) for account_id, d in days if not (d.usage or d.core)]
     if unused:
         await connection.execute(CLEAR_DAYS, *_columns(unused, 2))
+    moved = await standing.write_standings(connection, (batch.health[account_id].health for account_id in current))
+    await facts.write_scores(connection, (batch.health[account_id].health for account_id in current))
+    scores = [(account_id, day) for account_id in current for day in batch.scores[account_id].values()]
+    await standing.write_scores(connection, scores)
+    parts = ((account_id, day, made) for account_id in current for day, made in batch.parts.get(account_id, {}).items())
+    await standing.write_parts(connection, parts)
     return current, moved | set(renamed)
 
 

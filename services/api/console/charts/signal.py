@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -68,6 +68,7 @@ class SignalFacts(Struct, kw_only=True):
     core: Mapping[dt.date, int] = {}
     moments: Sequence[Moment] = ()
     held: Sequence[Held] = ()
+    revised: Set[dt.date] = frozenset()
 
 
 def chart_input(signal: str, evidence: object) -> str | None:
@@ -181,6 +182,7 @@ def _usage(name: str, proofs: list[Proof], changes: list[Change], facts: SignalF
         baseline_a_day=mean,
         events=_events(changes, today),
         held=facts.held,
+        revised=facts.revised,
     )
 
 

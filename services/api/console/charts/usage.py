@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -31,6 +31,7 @@ DAYS_AS_DAYS = 120
 """The most days that are drawn as days in a wide column."""
 WEEK = 7
 TALL = 120.0
+REVISED = "revised"
 
 
 class Span(Struct, frozen=True):
@@ -66,7 +67,10 @@ class Event(Struct, frozen=True):
 
 
 class Usage(Struct, kw_only=True):
-    """What a usage chart shows. `today` is the UTC day that is not over; before `first` nothing is known."""
+    """What a usage chart shows. `today` is the UTC day that is not over; before `first` nothing is known.
+
+    `revised` are days whose figure was changed after they were over, by what came late.
+    """
 
     by_day: Mapping[dt.date, int]
     first: dt.date
@@ -77,6 +81,7 @@ class Usage(Struct, kw_only=True):
     baseline_a_day: float | None = None
     events: Sequence[Event] = ()
     held: Sequence[Held] = ()
+    revised: Set[dt.date] = frozenset()
 
 
 class _Bar(Struct, frozen=True):
@@ -85,6 +90,7 @@ class _Bar(Struct, frozen=True):
     count: int
     state: str
     """done, unfinished or held"""
+    revised: bool
 
 
 def usage_chart(key: str, shown: Usage, *, caption: str | None = None) -> Markup:
@@ -118,7 +124,7 @@ def _bars(shown: Usage, width: int) -> Iterator[_Bar]:
         count = sum(shown.by_day.get(on, 0) for on in days)
         held = any(one.first <= on <= one.last for one in shown.held for on in days if on <= shown.today)
         state = "held" if held and not count else "unfinished" if last >= shown.today else "done"
-        yield _Bar(max(at, shown.first), min(last, shown.today), count, state)
+        yield _Bar(max(at, shown.first), min(last, shown.today), count, state, not shown.revised.isdisjoint(days))
         at = last + dt.timedelta(days=1)
 
 
@@ -149,7 +155,7 @@ def _drawn(key: str, shown: Usage, width: float, bar_days: int) -> Drawing:
         left, right = _edges(x, bar.first, bar.last)
         gap = 1.0 if right - left > 4 else 0.4
         tall = floor - y(bar.count)
-        look = f"bar {bar.state} {_place(bar, shown)}".strip()
+        look = " ".join(part for part in ("bar", bar.state, _place(bar, shown), bar.revised and REVISED) if part)
         if bar.state == "unfinished":
             left, right = left + 0.75, right - 0.75
         says = f"{_when(bar)}: {_said(bar, shown.unit)}"
@@ -184,6 +190,8 @@ def _strips(key: str, shown: Usage, x: Scale, y: float, width: float, bar_days: 
     if shown.baseline is None and shown.baseline_a_day is not None:
         mean = number(round(shown.baseline_a_day * bar_days, 1))
         marks.insert(0, Mark(x.start, f"dashed: baseline, {mean} {per}"))
+    if any(shown.first <= on <= shown.today for on in shown.revised):
+        marks.append(Mark(x.start, "dotted: changed by what came late"))
     if not marks:
         return Markup(""), y
     placed = arrange(marks, 0.0, width)
@@ -211,7 +219,8 @@ def _when(bar: _Bar) -> str:
 def _said(bar: _Bar, unit: str) -> str:
     if bar.state == "held":
         return "held, its source is silent"
-    return f"{number(bar.count)} {unit}" + (" so far" if bar.state == "unfinished" else "")
+    late = ", changed by what came late" if bar.revised else ""
+    return f"{number(bar.count)} {unit}{' so far' if bar.state == 'unfinished' else ''}{late}"
 
 
 def _described(shown: Usage) -> str:
