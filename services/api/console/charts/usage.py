@@ -190,8 +190,10 @@ def _strips(key: str, shown: Usage, x: Scale, y: float, width: float, bar_days: 
     if shown.baseline is None and shown.baseline_a_day is not None:
         mean = number(round(shown.baseline_a_day * bar_days, 1))
         marks.insert(0, Mark(x.start, f"dashed: baseline, {mean} {per}"))
-    if any(shown.first <= on <= shown.today for on in shown.revised):
-        marks.append(Mark(x.start, "dotted: changed by what came late"))
+    late = [on for on in shown.revised if shown.first <= on <= shown.today]
+    if late:
+        left, right = _edges(x, min(late), max(late))
+        marks.append(Mark((left + right) / 2, "dotted: changed by what came late"))
     if not marks:
         return Markup(""), y
     placed = arrange(marks, 0.0, width)
