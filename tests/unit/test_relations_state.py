@@ -223,9 +223,9 @@ def test_a_review_is_asked_for_above_85_without_tickets_and_reviews(account: Acc
 
 
 def test_a_review_is_not_asked_for_on_little_data(account: Account) -> None:
-    account.hot.coverage = 0.29
+    account.hot.coverage = 0.49
     assert not candidate(account)
-    account.hot.coverage = 0.3
+    account.hot.coverage = 0.5
     assert candidate(account)
 
 

@@ -16,7 +16,7 @@ from services.signals.catalogue.definition import (
     evidence,
     times,
 )
-from services.signals.core.days import midnight
+from services.signals.core.days import day_of, midnight
 
 SELF = "advocacy.review_candidate"
 
@@ -31,14 +31,15 @@ def _holds(c: Context) -> bool:
     )
 
 
-def _again(c: Context) -> int:
-    """The first day on which it may be raised after it was withdrawn, -1 where it never was."""
+def _first_day(c: Context) -> int:
+    """The first day on which it may be raised: once the account is known, and not soon after it was withdrawn."""
+    known = day_of(c.account.hot.first_event) + int(c.p["known_days"])
     past = c.account.hot.past.get(SELF)
-    return -1 if past is None or past.cleared_day < 0 else past.cleared_day + int(c.p["again_days"])
+    return known if past is None or past.cleared_day < 0 else max(known, past.cleared_day + int(c.p["again_days"]))
 
 
 def _raises(c: Context) -> Finding | None:
-    return Finding("info") if c.today >= _again(c) and _holds(c) else None
+    return Finding("info") if c.today >= _first_day(c) and _holds(c) else None
 
 
 def _clears(c: Context) -> str | None:
@@ -49,8 +50,8 @@ def _clears(c: Context) -> str | None:
 
 
 def _due(c: Context) -> int:
-    again = _again(c) if c.episode is None else -1
-    return midnight(again) if again > c.today and _holds(c) else 0
+    first = _first_day(c) if c.episode is None else -1
+    return midnight(first) if first > c.today and _holds(c) else 0
 
 
 def _refuses(p: Mapping[str, Any]) -> str:
@@ -75,7 +76,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id=SELF,
-    version=1,
+    version=2,
     title="Someone to ask for a review",
     kind="opportunity",
     family="advocacy",
@@ -83,9 +84,11 @@ SIGNAL = Signal(
     severity="info",
     pages=False,
     meaning=(
-        "The health score is above 85 (85 itself is not) and rests on data for 0.3 of its weights at least, no ticket is "
-        "open, and no review was ever given. Clears when a review is given, a ticket is open, or the score is below 80. "
-        "After that it is not raised again for 90 days."
+        "The health score is above 85 (85 itself is not) and rests on data for half of its weights at least (use alone is 35 of 100), no ticket is "
+        "open, and no review was ever given. Nobody is asked in the first 28 days after the account's first event: a score "
+        "of a few days says little, and on the day that a source is connected every account would be a candidate. "
+        "Clears when a review is given, a ticket is open, or the score is below 80. After that it is not raised again for "
+        "90 days."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SCORE | Fact.TICKETS | Fact.ADVOCACY,
@@ -96,7 +99,10 @@ SIGNAL = Signal(
         playbook="ask-for-review",
         runbook="advocacy.review_candidate",
     ),
-    thresholds={"default": {"score_above": 85, "coverage_min": 0.3, "clear_below": 80, "again_days": 90}},
+    thresholds={
+        "default": {"score_above": 85, "coverage_min": 0.5, "clear_below": 80, "again_days": 90, "known_days": 28}
+    },
+    warming_days=28,
     raises=_raises,
     clears=_clears,
     due=_due,
@@ -104,59 +110,63 @@ SIGNAL = Signal(
     refuses=_refuses,
 )
 
-_USE = ("2026-01-05T08:00:00Z", "usage.feature_used", {"feature": "report"})
+
+def _use(at: str) -> tuple[str, str, dict[str, object]]:
+    return (f"2026-{at}T08:00:00Z", "usage.feature_used", {"feature": "report"})
+
+
 _INVOICE = (
     "2026-01-05T09:00:00Z",
     "invoice.issued",
     {"invoice_id": "I1", "amount": "100.00", "currency": "EUR", "due": "2026-12-05"},
 )
+_KNOWN = [_use("01-05"), _INVOICE, _use("01-30")]
 
 
 def _ticket(at: str, what: str) -> tuple[str, str, dict[str, object]]:
     data: dict[str, object] = {"ticket_id": "T1"}
-    return (f"2026-01-{at}T10:00:00Z", f"ticket.{what}", {**data, "priority": "P4"} if what == "opened" else data)
+    return (f"2026-{at}T10:00:00Z", f"ticket.{what}", {**data, "priority": "P4"} if what == "opened" else data)
 
 
 CASES = [
     Case(
-        name="in use and nothing overdue is a health of 100; a review is given",
-        events=[_USE, _INVOICE, ("2026-01-08T10:00:00Z", "review.given", {"user": "ana"})],
-        until="2026-02-01",
-        expect=[("2026-01-05T09:00:00Z", "raised", "info"), ("2026-01-08T10:00:00Z", "cleared", "info")],
+        name="in use and nothing overdue is a health of 100, for 28 days; a review is given",
+        events=[*_KNOWN, ("2026-02-10T10:00:00Z", "review.given", {"user": "ana"})],
+        until="2026-02-28",
+        expect=[("2026-02-02T00:00:00Z", "raised", "info"), ("2026-02-10T10:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="the same on the 27th day",
+        events=_KNOWN,
+        until="2026-01-31",
+        expect=[],
     ),
     Case(
         name="a ticket withdraws it for 90 days",
-        events=[
-            _USE,
-            _INVOICE,
-            _ticket("08", "opened"),
-            _ticket("08", "closed"),
-            ("2026-02-25T08:00:00Z", "usage.feature_used", {"feature": "report"}),
-            ("2026-03-25T08:00:00Z", "usage.feature_used", {"feature": "report"}),
-        ],
-        until="2026-04-07",
+        events=[*_KNOWN, _ticket("02-08", "opened"), _ticket("02-08", "closed"), _use("03-28"), _use("04-25")],
+        until="2026-05-08",
         expect=[
-            ("2026-01-05T09:00:00Z", "raised", "info"),
-            ("2026-01-08T10:00:00Z", "cleared", "info"),
-            ("2026-04-08T00:00:00Z", "raised", "info"),
+            ("2026-02-02T00:00:00Z", "raised", "info"),
+            ("2026-02-08T10:00:00Z", "cleared", "info"),
+            ("2026-05-09T00:00:00Z", "raised", "info"),
         ],
     ),
     Case(
         name="a review was given before",
-        events=[("2026-01-02T10:00:00Z", "review.given", {}), _USE, _INVOICE],
-        until="2026-02-01",
+        events=[("2026-01-02T10:00:00Z", "review.given", {}), *_KNOWN],
+        until="2026-02-20",
         expect=[],
     ),
     Case(
         name="a ticket is open",
-        events=[_ticket("02", "opened"), _USE, _INVOICE],
-        until="2026-01-31",
+        events=[_ticket("01-02", "opened"), *_KNOWN],
+        until="2026-02-12",
         expect=[],
     ),
     Case(
         name="all that is known is that nothing is overdue",
         events=[_INVOICE],
-        until="2026-01-31",
+        until="2026-02-20",
         expect=[],
     ),
 ]
