@@ -137,7 +137,7 @@ EXPECTED: tuple[Change, ...] = (
     _on("2015-06-26T10:00", "expansion.seats", "cleared"),
     _on("2015-06-26T10:05", "lifecycle.renewal_notice", "cleared"),
     # 16 licences at 2966.67 USD a month, 23 % more than at the signature.
-    _on("2015-06-26T10:06", "expansion.contract_growth", "raised"),
+    _on("2015-06-27T00:00", "expansion.contract_growth", "raised"),
     # 90 days after the second answer.
     _on("2015-07-01T10:00", "advocacy.promoter", "cleared", "ana"),
 )

@@ -18,6 +18,7 @@ from services.api import coverage
 from services.signals.backtest.run import MemoryStore
 from services.signals.catalogue import laws, load
 from services.signals.core.days import DAY_US
+from services.signals.core.episodes import Episode
 from services.signals.core.partition import PartitionEngine
 from services.signals.core.signal import Catalogue
 from services.signals.operators import CatalogueFileError
@@ -55,12 +56,11 @@ class Life:
         self.store = MemoryStore()
         self.offset = 0
         self.health: dict[str, Any] = {}
+        self.said: list[tuple[str, Transition]] = []
 
     def run(self, by: Catalogue, events: list[dict[str, Any]], until: int) -> list[tuple[str, str, str]]:
         """Start, take events, tick every midnight up to `until`, stop: what was said of which signal, and why it cleared."""
-        engine = PartitionEngine(0, INPUT_TOPICS, by, self.store, partitions=1)
-        engine.restore()
-        self._keep(engine)
+        engine = self._start(by)
         said: list[Transition] = []
         decoded = [decode_any(json.dumps(one).encode()) for one in events]
         day = engine.clock // DAY_US - D0 // DAY_US + 1 if engine.clock else 0
@@ -71,15 +71,29 @@ class Life:
                 pass
             for one in decoded:
                 if isinstance(one, Event) and one.time_us // DAY_US == D0 // DAY_US + now:
-                    self.offset += 1
-                    topic = INPUT_TOPICS.index(EVENT_TYPES[one.type].topic)
-                    engine.apply(topic, self.offset, b"acme", b"", one, 1 << 62)
+                    self._apply(engine, one)
             said += self._keep(engine)
         return [
             (one.type.removeprefix("signal."), one.data.signal, _word(one.data.cleared_because))
             for one in said
             if one.data.signal in WATCHED
         ]
+
+    def before_midnight(self, by: Catalogue, one: dict[str, Any]) -> set[str]:
+        """Start, take an event of the running day, stop: the signals that it raised."""
+        engine = self._start(by)
+        self._apply(engine, decode_any(json.dumps(one).encode()))
+        return {change.data.signal for change in self._keep(engine)}
+
+    def _start(self, by: Catalogue) -> PartitionEngine:
+        engine = PartitionEngine(0, INPUT_TOPICS, by, self.store, partitions=1)
+        engine.restore()
+        self._keep(engine)
+        return engine
+
+    def _apply(self, engine: PartitionEngine, one: Any) -> None:
+        self.offset += 1
+        engine.apply(INPUT_TOPICS.index(EVENT_TYPES[one.type].topic), self.offset, b"acme", b"", one, 1 << 62)
 
     def _keep(self, engine: PartitionEngine) -> list[Transition]:
         effects = engine.take(1, 1e9)
@@ -90,7 +104,8 @@ class Life:
                 self.store[key] = value
         for key, value in effects.health:
             self.health[key.decode()] = json.loads(value) if value else None
-        return [msgspec.json.decode(value, type=Transition) for _, _, value, _ in effects.signals]
+        self.said += [(topic, msgspec.json.decode(value, type=Transition)) for topic, _, value, _ in effects.signals]
+        return [change for _, change in self.said[-len(effects.signals) :]] if effects.signals else []
 
     def episode(self, signal: str) -> str | None:
         """The open episode of a signal, as the account's health has it."""
@@ -119,11 +134,36 @@ def test_a_built_in_signal_that_is_switched_off_is_cleared() -> None:
     assert "usage.silence" not in life.open
 
 
-def test_an_own_signal_that_is_gone_is_withdrawn_by_health() -> None:
+def test_an_own_signal_that_is_gone_is_cleared_by_what_its_episode_knows() -> None:
     life = Life()
+    own = {**OWN, "kind": "opportunity", "version": 7, "pages": True}
+    life.run(catalogue({"own.s": own}), numbered(USED), 4)
+    opened = life.episode("own.s")
+    assert life.run(load(), [], 6) == [("cleared", "own.s", "switched_off")]
+    assert "own.s" not in life.open
+    topic, last = life.said[-1]
+    assert (topic, last.id, last.time) == ("signals.opportunity", f"{opened}-2", dt.datetime(2024, 1, 6, tzinfo=dt.UTC))
+    assert (last.data.kind, last.data.version, last.data.pages) == ("opportunity", 7, True)
+    assert last.data.reason == (
+        "Cleared, the operators switched the signal off. The catalogue has no signal own.s any more."
+    )
+
+
+def test_of_an_episode_of_before_that_was_kept_only_health_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    life = Life()
+    monkeypatch.setattr("services.signals.core.engine.Episode", lambda *values: Episode(*values[:7]))
     life.run(catalogue({"own.s": OWN}), numbered(USED), 4)
     assert life.run(load(), [], 6) == []
     assert "own.s" not in life.open
+
+
+def test_until_it_is_cleared_what_sums_up_risks_passes_over_it() -> None:
+    """The account's risks are summed up in the hours between the start with the other file and the midnight that clears it."""
+    life = Life()
+    life.run(catalogue({"own.s": OWN}), numbered(USED), 4)
+    answer = {**event("survey.answered", at(4, "12:00:00"), survey_id="s", kind="nps", score=3), "id": "later"}
+    assert life.before_midnight(load(), answer) == {"survey.detractor"}
+    assert life.run(load(), [], 7) == [("cleared", "own.s", "switched_off")]
 
 
 def test_an_own_signal_that_comes_back_opens_a_new_episode() -> None:

@@ -19,8 +19,8 @@ def _open(c: Context) -> dict[str, tuple[float, int]]:
     entries += [(e.signal, e.severity, e.opened_at) for e in hot.user_episodes.values() if not e.user]
     found: dict[str, tuple[float, int]] = {}
     for name, severity, opened_at in entries:
-        signal = c.catalogue.by_id[name]
-        if signal.kind != "risk" or signal.family in ASIDE or signal.id in SELF_MADE:
+        signal = c.catalogue.by_id.get(name)  # gone from the catalogue, it ends at the next midnight
+        if signal is None or signal.kind != "risk" or signal.family in ASIDE or signal.id in SELF_MADE:
             continue
         if signal.scope not in ("account", "user"):
             continue
@@ -82,7 +82,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="critical.compound",
-    version=1,
+    version=2,
     title="Several risks at once",
     kind="risk",
     family="critical",

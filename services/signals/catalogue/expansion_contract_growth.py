@@ -15,8 +15,9 @@ from services.signals.catalogue.definition import (
     evidence,
     times,
 )
-from services.signals.core.days import DAY_US
+from services.signals.core.days import DAY_US, midnight_from
 from services.signals.core.subscriptions import (
+    LATE_DAYS,
     SETTLED_IN_US,
     growth_base,
     known_since,
@@ -28,29 +29,44 @@ from services.signals.core.subscriptions import (
 YEAR = 365
 
 
-def _growth(c: Context) -> Decimal | None:
+def _growth(c: Context, late: int = 0) -> Decimal | None:
     paid = c.dossier.billing.subscriptions
-    current, base = recurring(paid, c.now), growth_base(paid, c.now)
+    current, base = recurring(paid, c.now), growth_base(paid, c.now, late)
     return current / base - 1 if current is not None and base else None
 
 
+def _grew(c: Context, least: str, late: int = 0) -> bool:
+    growth = _growth(c, late)
+    return growth is not None and growth >= Decimal(str(c.p[least]))
+
+
+def _changes(c: Context) -> bool:
+    """Whether the next midnight opens or clears it: history that is imported fact by fact is judged when the day is over."""
+    if c.episode is None:
+        return _grew(c, "raise_at")
+    return not (_grew(c, "clear_at") or _grew(c, "clear_at", int(c.p["late_days"])))
+
+
 def _raises(c: Context) -> Finding | None:
-    growth = _growth(c)
-    return Finding("info") if growth is not None and growth >= Decimal(str(c.p["raise_at"])) else None
+    return Finding("info") if c.midnight and _changes(c) else None
 
 
 def _clears(c: Context) -> str | None:
-    growth = _growth(c)
-    return "recovered" if growth is None or growth < Decimal(str(c.p["clear_at"])) else None
+    return "recovered" if c.midnight and _changes(c) else None
 
 
 def _due(c: Context) -> int:
+    if _changes(c):
+        return (c.today + 1) * DAY_US
     paid = c.dossier.billing.subscriptions
     since = known_since(paid)
     if since < 0:
         return 0
-    dues = (since + SETTLED_IN_US, since + SETTLED_IN_US + YEAR * DAY_US, next_level_out(paid.paying(), c.now, YEAR))
-    return min((at for at in dues if at > c.now), default=0)
+    year, late = YEAR * DAY_US, int(c.p["late_days"])
+    settled = since + SETTLED_IN_US
+    dues = [settled, settled + year, settled + year + late * DAY_US]
+    dues += [next_level_out(paid.paying(), c.now, days) for days in (YEAR, YEAR + late)]
+    return midnight_from(min((at for at in dues if at > c.now), default=0))
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
@@ -84,7 +100,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="expansion.contract_growth",
-    version=1,
+    version=2,
     title="The contract grows",
     kind="opportunity",
     family="expansion",
@@ -94,7 +110,8 @@ SIGNAL = Signal(
     meaning=(
         "What the account pays per month is at least 5 % more than 365 × 24 h ago; where that is not known yet, more than the "
         "first contract as it stood 30 × 24 h after it became known. Subscriptions say it in all, else the profile's amount, "
-        "else the lines of recurring invoices. Clears under 2 %. The reason names the years of growth in a row."
+        "else the lines of recurring invoices. Clears where it is under 2 % more than 365 and than 425 × 24 h ago: a renewal may "
+        "be 60 days late. Judged at midnights. The reason names the years of growth in a row."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SUBSCRIPTIONS | Fact.TIER,
@@ -106,7 +123,7 @@ SIGNAL = Signal(
         playbook="contract-growth",
         runbook="expansion.contract_growth",
     ),
-    thresholds={"default": {"raise_at": 0.05, "clear_at": 0.02}},
+    thresholds={"default": {"raise_at": 0.05, "clear_at": 0.02, "late_days": LATE_DAYS}},
     raises=_raises,
     clears=_clears,
     due=_due,
@@ -124,7 +141,7 @@ CASES = [
         name="5 % more than the first contract; a year later that is the base",
         events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1050.00")],
         until="2025-12-31",
-        expect=[("2024-03-05T10:00:00Z", "raised", "info"), ("2025-03-05T10:00:00Z", "cleared", "info")],
+        expect=[("2024-03-06T00:00:00Z", "raised", "info"), ("2025-05-05T00:00:00Z", "cleared", "info")],
     ),
     Case(
         name="4.9 % more",
@@ -142,7 +159,44 @@ CASES = [
         name="downsold again",
         events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1100.00"), _sold("2024-04-05", "1010.00")],
         until="2024-12-31",
-        expect=[("2024-03-05T10:00:00Z", "raised", "info"), ("2024-04-05T10:00:00Z", "cleared", "info")],
+        expect=[("2024-03-06T00:00:00Z", "raised", "info"), ("2024-04-06T00:00:00Z", "cleared", "info")],
+    ),
+    Case(
+        name="raised for an hour",
+        events=[
+            _sold("2024-01-05", "1000.00"),
+            _sold("2024-03-05", "1100.00"),
+            ("2024-03-05T11:00:00Z", "account.subscription_changed", _sold("2024-03-05", "1000.00")[2]),
+        ],
+        until="2024-12-31",
+        expect=[],
+    ),
+    Case(
+        name="the next renewal comes 60 days late; what it brought is the base after as long",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1050.00"), _sold("2025-05-04", "1105.00")],
+        until="2025-12-31",
+        expect=[("2024-03-06T00:00:00Z", "raised", "info")],
+    ),
+    Case(
+        name="a day later it is not the same growth any more",
+        events=[_sold("2024-01-05", "1000.00"), _sold("2024-03-05", "1050.00"), _sold("2025-05-05", "1105.00")],
+        until="2025-12-31",
+        expect=[
+            ("2024-03-06T00:00:00Z", "raised", "info"),
+            ("2025-05-05T00:00:00Z", "cleared", "info"),
+            ("2025-05-06T00:00:00Z", "raised", "info"),
+        ],
+    ),
+    Case(
+        name="history that is imported in a day: first what is paid now, then what was",
+        events=[
+            ("2025-01-10T10:00:00Z", "account.updated", {"mrr": "1100.00"}),
+            ("2024-01-05T10:00:00Z", "account.updated", {"mrr": "1000.00"}),
+            _sold("2024-01-05", "1000.00"),
+            _sold("2024-06-05", "1100.00"),
+        ],
+        until="2025-01-20",
+        expect=[("2025-01-11T00:00:00Z", "raised", "info")],
     ),
     Case(
         name="renewed at a higher amount, which only the profile states",
@@ -151,6 +205,6 @@ CASES = [
             ("2025-01-04T10:00:00Z", "account.renewed", {"mrr": "1200.00"}),
         ],
         until="2025-01-31",
-        expect=[("2025-01-04T10:00:00Z", "raised", "info")],
+        expect=[("2025-01-05T00:00:00Z", "raised", "info")],
     ),
 ]

@@ -31,9 +31,10 @@ def open_risks(c: Context) -> list[str]:
         for name, severity in found
         if name != SELF
         and SEVERITY_RANK[severity] >= SEVERITY_RANK["warning"]
-        and c.catalogue.by_id[name].kind == "risk"
-        and c.catalogue.by_id[name].scope in ("account", "user")
-        and c.catalogue.by_id[name].family not in ASIDE
+        and (signal := c.catalogue.by_id.get(name)) is not None  # gone from the catalogue, it ends at the next midnight
+        and signal.kind == "risk"
+        and signal.scope in ("account", "user")
+        and signal.family not in ASIDE
     )
 
 
@@ -89,7 +90,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id=SELF,
-    version=1,
+    version=2,
     title="The renewal is near and not secured",
     kind="risk",
     family="renewal",

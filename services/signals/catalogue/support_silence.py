@@ -87,7 +87,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="support.silence",
-    version=1,
+    version=2,
     title="No questions any more, and less usage",
     kind="risk",
     family="support",

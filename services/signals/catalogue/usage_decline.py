@@ -99,7 +99,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.decline",
-    version=2,
+    version=3,
     title="Usage is falling",
     kind="risk",
     family="usage",

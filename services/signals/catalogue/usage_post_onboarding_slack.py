@@ -109,7 +109,7 @@ def _refuses(p: Mapping[str, Any]) -> str:
 
 SIGNAL = Signal(
     id="usage.post_onboarding_slack",
-    version=1,
+    version=2,
     title="Usage slackens after the launch",
     kind="risk",
     family="usage",

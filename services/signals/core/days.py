@@ -24,6 +24,11 @@ def midnight(day: int) -> int:
     return day * DAY_US
 
 
+def midnight_from(us: int) -> int:
+    """The first midnight that is not before an instant."""
+    return -(-us // DAY_US) * DAY_US
+
+
 def week_of(day: int) -> int:
     """The ISO week (Monday to Sunday) of a day, counted from the week of 1970-01-01, a Thursday."""
     return (day + 3) // 7

@@ -11,8 +11,10 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from schemas.envelope import Event
-from schemas.signals import Severity, Transition, TransitionType
+from schemas.signals import Action, Severity, Transition, TransitionType
 from services.signals.core import transitions
 from services.signals.core.activity import LOW_ADOPTION
 from services.signals.core.apply import HANDLERS, Records
@@ -67,6 +69,30 @@ SUMS = ("usage", "health")
 SUBJECT_FACTS = Fact.USER | Fact.LOGIN | Fact.SURVEY
 NOBODY: tuple[str, ...] = ()
 NO_PAST = Past()
+
+
+def _gone(name: str, *, of_users: bool, of_subjects: bool) -> Signal:
+    """What stands for a signal that the catalogue does not have any more, so that what it left open can end."""
+    return Signal(
+        id=name,
+        version=0,
+        title=name,
+        kind="risk",
+        family=name.partition(".")[0],
+        scope="user" if of_users else "account",
+        severity="",
+        pages=False,
+        meaning="",
+        source="",
+        reads=0,
+        inputs=(),
+        action=Action(title="Nothing to do: it is not judged any more", owner="csm", playbook=name, runbook=name),
+        thresholds={},
+        raises=nothing,
+        clears=nothing,
+        describe=lambda _: (f"The catalogue has no signal {name} any more.", []),
+        subjects=(lambda _: NOBODY) if of_subjects else None,
+    )
 
 
 class Engine:
@@ -148,7 +174,8 @@ class Engine:
         if account.hot.first_event < 0 and not account.portfolio:
             return
         self.advance(account, at)
-        self.judge(account, facts, users=NOBODY)
+        # What is said at a midnight is known as its day is judged.
+        self.judge(account, facts, users=NOBODY, midnight=at == account.hot.clock and at % DAY_US == 0)
 
     def _apply_churned(self, account: Account, event: Event, facts: int, late: bool) -> None:
         """Where the account is churned, or was until this event."""
@@ -234,10 +261,12 @@ class Engine:
         if because == "churned":
             self._await_return(account, sorted({entry.user for entry in open_before if not entry.about}))
 
-    def _end_strays(self, account: Account) -> None:
-        """End the episodes of signals that are not judged any more: switched off, or gone from the catalogue.
+    def _end_strays(self, account: Account) -> bool:
+        """End the episodes of signals that are not judged any more: switched off, or gone from the catalogue. Whether there
+        were any.
 
-        Of one that is gone nothing is known that could be said: it is forgotten, and the account's health lists it no more.
+        Of one that is gone it is said what its episode still knows; where that was not kept yet, the account's health lists
+        it no more.
         """
         hot, known = account.hot, self.catalogue.by_id
         entries = hot.user_episodes
@@ -245,18 +274,22 @@ class Engine:
         strays.update(entry.signal for entry in entries.values() if entry.signal not in known)
         context = Context(account, self.catalogue, hot.clock, world=self.world)
         for name in sorted(strays):
-            signal = self.catalogue.off.get(name)
-            if signal is not None:
+            off = self.catalogue.off.get(name)
+            of = sorted((entry.user, entry.about) for entry in entries.values() if entry.signal == name)
+            for user, about in of or [("", "")]:
+                signal = off or _gone(name, of_users=bool(user), of_subjects=bool(about))
+                self._aim(context, signal, user or about)
+                episode = context.episode
+                if episode is None:
+                    continue
+                if off is None and episode.kind:
+                    signal = replace(signal, kind=episode.kind, version=episode.version, pages=episode.pages)
                 context.p = signal.parameters(hot.profile.tier)
-                about = sorted(entry.user or entry.about for entry in entries.values() if entry.signal == name)
-                for subject in about or [""]:
-                    self._aim(context, signal, subject)
-                    if context.episode is not None:
-                        self._clear(context, signal, "switched_off")
-            hot.episodes.pop(name, None)
+                self._clear(context, signal, "switched_off", said=off is not None or episode.kind != "")
             for key in [key for key, entry in entries.items() if entry.signal == name]:
                 del entries[key]
             account.health_urgent = True
+        return bool(strays)
 
     def judge(
         self,
@@ -284,10 +317,10 @@ class Engine:
         waiting = hot.due
         catalogue = self.catalogue
         signals = catalogue.signals
+        if due and now == hot.armed and (hot.episodes or hot.user_episodes) and self._end_strays(account):
+            facts |= Fact.RISKS
         called = self._called(account, facts)
         if due:
-            if now == hot.armed and (hot.episodes or hot.user_episodes):
-                self._end_strays(account)
             for rank, at in waiting.items():
                 if at <= now:
                     called |= 1 << rank  # type: ignore[operator]  # `arm` saw to it that these are ranks
@@ -547,7 +580,18 @@ class Engine:
         ordinal = past.ordinal + 1
         identity = episode_id(account.id, hot.generation, signal.id, context.user_id or context.subject, ordinal)
         opened = finding.opened_at or context.now
-        episode = Episode(identity, ordinal, opened, finding.severity, finding.level, 1, dict(finding.frozen))
+        episode = Episode(
+            identity,
+            ordinal,
+            opened,
+            finding.severity,
+            finding.level,
+            1,
+            dict(finding.frozen),
+            signal.kind,
+            signal.version,
+            signal.pages,
+        )
         context.episode = episode
         if signal.subjects is not None:
             dossier = account.change_dossier()
@@ -578,10 +622,11 @@ class Engine:
             self.records.changed(context.account, context.user_id)
         self._emit(context, signal, "signal.escalated", severity, previous, None)
 
-    def _clear(self, context: Context, signal: Signal, because: str) -> None:
+    def _clear(self, context: Context, signal: Signal, because: str, *, said: bool = True) -> None:
         hot, user, episode = context.account.hot, context.user, context.open
         episode.changes += 1
-        self._emit(context, signal, "signal.cleared", episode.severity, None, because)  # type: ignore[arg-type]
+        if said:
+            self._emit(context, signal, "signal.cleared", episode.severity, None, because)  # type: ignore[arg-type]
         past = Past(episode.ordinal, context.today)
         if episode.severity == "critical" and because == "recovered":
             self._remember_trouble(context, signal, episode)

@@ -9,7 +9,11 @@ from msgspec import Struct
 
 
 class Episode(Struct, array_like=True):
-    """An open episode. `changes` counts its transitions so far; `frozen` is what the raise fixed (a baseline, a set)."""
+    """An open episode. `changes` counts its transitions so far; `frozen` is what the raise fixed (a baseline, a set).
+
+    `kind`, `version` and `pages` are the entry's as it was raised: what must be known to end it where the catalogue has
+    no such entry any more. Until then they were not kept, and are empty.
+    """
 
     episode_id: str
     ordinal: int
@@ -18,6 +22,9 @@ class Episode(Struct, array_like=True):
     level: int = 0
     changes: int = 1
     frozen: dict[str, Any] = {}
+    kind: str = ""
+    version: int = 0
+    pages: bool = False
 
 
 class Past(Struct, array_like=True):

@@ -20,6 +20,8 @@ MAX_LEVELS: Final = 16
 YEAR_US: Final = 365 * DAY_US
 SETTLED_IN_US: Final = 30 * DAY_US
 """A contract is put together over its first month: growth counts from the end of it."""
+LATE_DAYS: Final = 60
+"""By how much more than 12 months a renewal, and the growth that it brings, may follow the one before."""
 CONTRACT: Final = "contract"
 """What the profile's own amount and seats are called where products are told apart."""
 
@@ -236,17 +238,19 @@ def first_contract(paid: Subscriptions) -> Decimal | None:
     return None if since < 0 else recurring(paid, since + SETTLED_IN_US)
 
 
-def growth_base(paid: Subscriptions, now: int) -> Decimal | None:
-    """What growth is counted from: what was paid 12 months (365 d) ago, else the first contract once it is settled."""
+def growth_base(paid: Subscriptions, now: int, late: int = 0) -> Decimal | None:
+    """What growth is counted from: what was paid 12 months (365 d) and `late` days ago, else the first contract once it is
+    settled."""
     since = known_since(paid)
     if since < 0 or now < since + SETTLED_IN_US:
         return None
-    return recurring(paid, max(now - YEAR_US, since + SETTLED_IN_US))
+    return recurring(paid, max(now - YEAR_US - late * DAY_US, since + SETTLED_IN_US))
 
 
-def yearly_growth(paid: Subscriptions, now: int) -> Decimal | None:
-    """Change of what is paid over the 12 months (365 d) to `now`, as a ratio minus one; None while it cannot be known."""
-    current, before = recurring(paid, now), recurring(paid, now - YEAR_US)
+def yearly_growth(paid: Subscriptions, now: int, late: int = 0) -> Decimal | None:
+    """Change of what is paid over the 12 months (365 d) and `late` days to `now`, as a ratio minus one; None while it cannot
+    be known."""
+    current, before = recurring(paid, now), recurring(paid, now - YEAR_US - late * DAY_US)
     return current / before - 1 if current is not None and before else None
 
 
