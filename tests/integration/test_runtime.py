@@ -130,22 +130,67 @@ def test_a_replay_keeps_the_files_order_over_topics_and_a_kill(group: bench.Grou
 
 
 def test_crashes_between_effects_repeat_and_change_nothing(group: bench.Group) -> None:
-    crash_at(group, ("before-dead-letters", "state-acknowledged", "signals-sent"))
+    crash_at(group, ("before-dead-letters", "state-acknowledged", "signals-sent"), raising="signals-acknowledged")
 
 
-def crash_at(group: bench.Group, places: Sequence[str]) -> None:
-    """Kill a worker at each of these places, one after another, and compare with an undisturbed run."""
+def crash_at(group: bench.Group, places: Sequence[str], *, raising: str | None = None) -> None:
+    """Kill a worker at each of these places, one after another, and compare with an undisturbed run. At `raising` one
+    fails: it must say why and exit with 1."""
     recording = bench.Recording.make(2500)
     bench.send(group.bootstrap, recording.messages())
     for place in places:
         group.start(place, ready=False, **{VARIABLE: f"{place}:2:kill"}, EBBTIDE_ENGINE_BATCH="100")
         assert group.processes[place].wait(60) == -9, group.log(place)
+    if raising is not None:
+        group.start(raising, ready=False, **{VARIABLE: f"{raising}:2:raise"}, EBBTIDE_ENGINE_BATCH="100")
+        assert group.processes[raising].wait(60) == 1, group.log(raising)
+        (said,) = [line for line in group.log(raising).splitlines() if "the engine ends" in line]
+        assert f"FailpointReached('{raising}')" in said
     group.start("last")
     settle(group, len(recording.events))
     accounts, transitions = recording.truth()
     states = bench.states(group.bootstrap, group.app_id)
     assert {name: states[name].ordered for name in accounts} == {n: a.ordered for n, a in accounts.items()}
     assert bench.transitions(group.bootstrap) == {name: {value} for name, value in transitions.items()}
+
+
+def test_marks_of_transactions_are_gone_past_and_hold_nothing_back(group: bench.Group) -> None:
+    """The mark of a transaction takes an offset and is no record: here one ends each partition, and records follow."""
+    group.start("a")
+    producer = Producer(
+        {"bootstrap.servers": group.bootstrap, "transactional.id": group.app_id, "transaction.timeout.ms": 10_000}
+    )
+    producer.init_transactions(20)
+    accounts = [f"account-{n}" for n in range(12)]
+    sent = 0
+
+    def transaction(turn: int) -> None:
+        producer.begin_transaction()
+        for name in accounts:
+            value = bench.event("usage", name, f"{name}-{turn}", time.time())
+            producer.produce("usage", value, name, partition=bench.partition_of(name.encode(), bench.PARTITIONS))
+        producer.commit_transaction(20)
+
+    def measured(name: str) -> list[float]:
+        with urllib.request.urlopen(f"{group.urls['a']}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return [float(line.split()[-1]) for line in lines if line.startswith(name)]
+
+    for turn in range(3):
+        transaction(turn)
+        sent += len(accounts)
+        settle(group, sent)
+        # The broker's end is past the mark. A group that stays before it would look as if it lagged for ever.
+        wait_for("all is committed", lambda: bench.committed(group.bootstrap, group.app_id) == 0, within=15)
+    wait_for("no lag is told of", lambda: not any(measured("ebbtide_engine_lag_records")), within=5)
+    assert measured("ebbtide_engine_behind_seconds") == [0.0]
+    group.kill("a")
+    transaction(3)
+    transaction(4)
+    group.start("b")
+    settle(group, sent + 2 * len(accounts))
+    wait_for("all is committed", lambda: bench.committed(group.bootstrap, group.app_id) == 0, within=15)
+    assert_exact(group)
 
 
 def test_a_record_that_crashes_the_engine_becomes_a_dead_letter_after_three_tries(group: bench.Group) -> None:

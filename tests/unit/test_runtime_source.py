@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -63,7 +64,15 @@ class BareChunked(Bare, ChunkedConsumer):
 
 
 class BareGuarded(Bare, GuardedConsumer):
-    """The guarded one."""
+    """The guarded one. `acked` are the offsets that Faust was told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.acked: list[int] = []
+
+    def ack(self, message: Any) -> bool:
+        self.acked.append(message.offset)
+        return True
 
 
 def records(*offsets: int, size: int = 10) -> list[Any]:
@@ -223,6 +232,53 @@ async def test_the_state_says_where_to_begin_when_more_was_committed(source: Bar
     assert source.sought == [(USAGE, 3)]
     source._accept(USAGE, records(3, 4))
     assert popped(source) == [3, 4]
+
+
+def committed(source: Bare) -> int:
+    """What the source would let Faust commit of usage, Faust's bookkeeping being as plain as can be."""
+    if isinstance(source, BareChunked):
+        return source._done.get(USAGE, -1)
+    assert isinstance(source, BareGuarded)
+    offset = source._began[USAGE]
+    while offset in source.acked:
+        offset += 1
+    return offset
+
+
+async def test_a_hole_at_the_end_is_committed_once_all_before_it_is_applied(source: Bare) -> None:
+    """A transaction's mark is an offset without a record: whatever is said of it after it, nothing need ever follow."""
+    source._began[USAGE] = 0
+    fetched = records(0, 1, 2)
+    source._accept(USAGE, fetched)
+    if isinstance(source, BareGuarded):
+        source._unapplied.setdefault(USAGE, deque()).extend(fetched)
+    source.begin_at("usage", 0, 0)
+    source.applied("usage", 0, 2, source.epoch)
+    source.marks[USAGE] = 6
+    source.positions[USAGE] = 6
+    await source._wind_back()
+    source.positions[USAGE] = 6
+    await source._wind_back()
+    assert source.holes == {("usage", 0, 3): 6}
+    assert committed(source) == 2, "a record before the hole is not applied yet"
+    assert source.lag("usage", 0, 1) == 4
+    source.applied("usage", 0, 3, source.epoch)
+    assert committed(source) == 6
+    assert source.lag("usage", 0, 2) == 0
+    source._hole(USAGE, 6, 8)
+    assert committed(source) == 8, "nothing was in between"
+    source._hole(USAGE, 9, 12)
+    assert committed(source) == 8, "the record at 8 is not here"
+
+
+async def test_nothing_is_committed_past_what_the_state_needs(source: Bare) -> None:
+    source._began[USAGE] = source._expected[USAGE] = 5
+    source._hole(USAGE, 5, 9)
+    assert committed(source) in (-1, 5), "the state has not been asked"
+    source.begin_at("usage", 0, 3)
+    assert committed(source) in (-1, 5)
+    source.begin_at("usage", 0, 5)
+    assert committed(source) == 9
 
 
 def test_the_chunked_source_commits_the_applied_position() -> None:
@@ -386,5 +442,7 @@ async def test_the_guarded_source_acknowledges_what_was_applied_and_passes_the_c
     assert source.acked == [0, 1], "of an earlier assignment"
     source._began[USAGE] = 2
     source.begin_at("usage", 0, 1)
-    source.applied("usage", 0, 3, source.epoch)
     assert source.acked == [0, 1], "it is fetched again"
+    source._accept(USAGE, records(1, 2))
+    source.applied("usage", 0, 3, source.epoch)
+    assert source.acked == [0, 1, 2]

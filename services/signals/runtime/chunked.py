@@ -57,10 +57,8 @@ class ChunkedConsumer(InputConsumer):
 
     # -- commits: the applied position, where Faust would look for a prefix of single acknowledgements ---------------
 
-    def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None:
-        """See `InputConsumer.applied`."""
-        if epoch == self.epoch:
-            self._done[TP(topic, partition)] = next_offset
+    def _commit_to(self, tp: TP, next_offset: int) -> None:
+        self._done[tp] = next_offset
 
     def finish(self, token: Token) -> None:
         """See `InputConsumer.finish`. Whoever waits for it is told at once."""

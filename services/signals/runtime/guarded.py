@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from faust.types import TP
 
@@ -18,6 +18,20 @@ from services.signals.runtime.source import PAUSED_POLL_S, InputConsumer
 
 POSITIONS_EVERY_S: Final = 1.0
 """How often positions of partitions that seem to be behind are asked for: each costs a call into the client's thread."""
+
+
+MOST_ACKNOWLEDGED_MISSING: Final = 100_000
+"""Faust counts offsets one by one. A larger hole in mid-log holds the commits back until the next assignment."""
+
+
+class Missing:
+    """Stands in for the message of an offset that does not exist."""
+
+    def __init__(self, tp: TP, offset: int) -> None:
+        self.tp = tp
+        self.topic = tp.topic
+        self.offset = offset
+        self.acked = False
 
 
 class Record(NamedTuple):
@@ -36,11 +50,13 @@ class GuardedConsumer(InputConsumer):
     def _book(self) -> None:
         super()._book()
         self._unapplied: dict[TP, deque[Any]] = {}
+        self._acknowledged: dict[TP, int] = {}
         self._positions_at = 0.0
 
     def _reset(self) -> None:
         super()._reset()
         self._unapplied.clear()
+        self._acknowledged.clear()
 
     def _forget(self, tp: TP) -> None:
         self._unapplied.pop(tp, None)
@@ -68,12 +84,29 @@ class GuardedConsumer(InputConsumer):
                     found[tp] = position
         return found
 
-    def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None:
-        """See `InputConsumer.applied`."""
-        messages = self._unapplied.get(TP(topic, partition))
-        if epoch == self.epoch and messages is not None:
-            while messages and messages[0].offset < next_offset:
-                self.ack(messages.popleft())
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """What was committed, or where the log begins by now: Faust commits nothing past offsets that it misses."""
+        found = await super().seek_to_committed()
+        committed = [tp for tp, offset in found.items() if self._is_input(tp) and offset is not None and offset >= 0]
+        starts = await self.earliest_offsets(*committed) if committed else {}
+        return {tp: max(offset, starts[tp]) if tp in starts else offset for tp, offset in found.items()}
+
+    def _commit_to(self, tp: TP, next_offset: int) -> None:
+        messages = self._unapplied.get(tp, deque())
+        while messages and messages[0].offset < next_offset:
+            message = messages.popleft()
+            self._acknowledge_hole(tp, message.offset)
+            self.ack(message)
+            self._acknowledged[tp] = message.offset + 1
+        self._acknowledge_hole(tp, next_offset)
+
+    def _acknowledge_hole(self, tp: TP, end: int) -> None:
+        """Acknowledge what does not exist between what was acknowledged last and `end`."""
+        first = self._acknowledged.get(tp, self._began.get(tp, end))
+        if end - first <= MOST_ACKNOWLEDGED_MISSING:
+            for offset in range(first, end):
+                self.ack(cast(Any, Missing(tp, offset)))
+        self._acknowledged[tp] = max(first, end)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109  # Faust's
         """The changelog's messages of one fetch. Those of the input topics are queued for the stream."""

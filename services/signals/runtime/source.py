@@ -96,6 +96,7 @@ class InputConsumer(driver.Consumer):
         self._chunks: deque[Chunk] = deque()
         self._arrived = asyncio.Event()
         self._committed: Mapping[Any, int | None] = {}
+        self._reached: dict[TP, int] = {}
         self._began: dict[TP, int] = {}
         self._expected: dict[TP, int] = {}
         self._rewinds: dict[TP, int] = {}
@@ -139,6 +140,10 @@ class InputConsumer(driver.Consumer):
         copy, or Faust committed more than was applied. Then what was committed would pass over records for good.
         """
         tp = TP(topic, partition)
+        self._reached[tp] = offset
+        past = self._past_holes(topic, partition, offset)
+        if past > offset:
+            self._commit_to(tp, past)
         if self._began.get(tp, -1) <= offset:
             return
         self._expected[tp] = self._rewinds[tp] = offset
@@ -182,7 +187,13 @@ class InputConsumer(driver.Consumer):
     def lag(self, topic: str, partition: int, applied: int) -> int | None:
         """Records on the broker past the offset `applied`, None while unknown."""
         mark = self._mark(TP(topic, partition))
-        return None if mark is None else max(0, mark - applied - 1)
+        return None if mark is None else max(0, mark - self._past_holes(topic, partition, applied + 1))
+
+    def _past_holes(self, topic: str, partition: int, offset: int) -> int:
+        """`offset`, or where the verified hole that begins there ends: a log may end in one."""
+        while (past := self.holes.get((topic, partition, offset))) is not None:
+            offset = past
+        return offset
 
     async def ends(self) -> dict[tuple[str, int], int]:
         """The next offset of every input topic-partition of this worker, asked of the broker."""
@@ -212,9 +223,16 @@ class InputConsumer(driver.Consumer):
         token.acked = True
         cast(set[Any], self.unacked).discard(token)
 
-    @abc.abstractmethod
     def applied(self, topic: str, partition: int, next_offset: int, epoch: int) -> None:
-        """All effects of the records before `next_offset` are durable: it may be committed."""
+        """All effects of the records before `next_offset` are durable: it may be committed, and a hole that follows."""
+        if epoch == self.epoch:
+            tp = TP(topic, partition)
+            self._reached[tp] = next_offset
+            self._commit_to(tp, self._past_holes(topic, partition, next_offset))
+
+    @abc.abstractmethod
+    def _commit_to(self, tp: TP, next_offset: int) -> None:
+        """Nothing before `next_offset` is needed any more: the next commit may say so."""
 
     @abc.abstractmethod
     def _mark(self, tp: TP) -> int | None:
@@ -268,7 +286,7 @@ class InputConsumer(driver.Consumer):
         self._arrived.set()
         for counts in (self._waiting, self._held, self._held_bytes):
             counts.clear()
-        for marks in (self._began, self._expected, self._rewinds, self._retried, self.holes):
+        for marks in (self._began, self._expected, self._reached, self._rewinds, self._retried, self.holes):
             marks.clear()
         self._paused.clear()
         self._resumable.clear()
@@ -319,6 +337,10 @@ class InputConsumer(driver.Consumer):
     def _hole(self, tp: TP, first: int, following: int) -> None:
         self.holes[tp.topic, tp.partition, first] = following
         self.counts["holes"] += 1
+        reached = self._reached.get(tp)
+        if reached is not None and self._past_holes(*tp, reached) == following:
+            # Nothing may ever follow it: a transaction's mark at the end of a log.
+            self._commit_to(tp, following)
         now = time.monotonic()
         if now >= self._hole_told.get(tp, now):
             self._hole_told[tp] = now + HOLE_TOLD_EVERY_S
