@@ -37,11 +37,19 @@ class DeadLetter(BaseModel):
     text: str | None
 
 
+class Looked(BaseModel):
+    """How many letters were looked at for a page, and when the oldest of them was written: how far back it is known."""
+
+    letters: int
+    since: dt.datetime | None
+
+
 class DeadLetterPage(BaseModel):
     """A page of dead letters, newest first. It may be short, and even empty, while `next_cursor` says that there is more."""
 
     items: list[DeadLetter]
     next_cursor: str | None
+    looked: Looked
 
 
 class DeadLetterGroup(BaseModel):

@@ -60,11 +60,22 @@ class Groups(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """A page of letters, newest first, each identity once. `before`: where the next begins, None where this is the last."""
+    """A page of letters, newest first, each identity once. `before`: where the next begins, None where this is the last.
+
+    `read` letters were looked at for it, the oldest of them written at `since`.
+    """
 
     letters: list[Standing]
     sent: dict[Identity, int]
     before: dict[int, int] | None
+    read: int
+    since: dt.datetime | None
+
+    def chosen(self) -> Chosen:
+        """What a replay would send, where the page is all that one reading reaches."""
+        left = [one for one in self.letters if one.letter.identity not in self.sent]
+        unsure = sum(1 for times in self.sent.values() if times == 0)
+        return Chosen(left, len(self.sent), unsure, self.before)
 
 
 class Chosen(Struct, frozen=True):
@@ -104,7 +115,8 @@ class DeadLetters:
                 if wanted.takes(one.letter):
                     found.setdefault(one.letter.identity, one)
         sent = await self._sent(found)
-        return Found(list(found.values()), sent, None if reading.exhausted else reading.before)
+        before = None if reading.exhausted else reading.before
+        return Found(list(found.values()), sent, before, reading.read, reading.oldest)
 
     async def one(self, identity: Identity) -> Standing | None:
         """The letter with this identity, or that stands there, among the newest: as many as one reading reaches."""

@@ -85,6 +85,8 @@ class Backwards:
         self.before = dict(before)
         """Which offsets are still before what was handed over: where the next page begins."""
         self.read = 0
+        self.oldest: dt.datetime | None = None
+        """When the last of what was handed over was written."""
 
     @property
     def exhausted(self) -> bool:
@@ -111,7 +113,9 @@ class Backwards:
         self.before[partition] = record.offset
         self.read += 1
         self._bytes += len(record.value or b"")
-        return standing(record)
+        found = standing(record)
+        self.oldest = found.at
+        return found
 
     async def _load(self, partitions: list[int]) -> None:
         wanted = {TopicPartition(DEAD_LETTER_TOPIC, partition): self._low[partition] for partition in partitions}

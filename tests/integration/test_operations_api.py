@@ -124,6 +124,10 @@ def test_refused_records_are_seen_by_group_and_go_back_once(running: Running) ->
     page = running.reader.get("/v1/dead-letters", params={"limit": 1}).json()
     following = running.reader.get("/v1/dead-letters", params={"limit": 1, "cursor": page["next_cursor"]}).json()
     assert [page["items"][0]["id"], following["items"][0]["id"]] == [newest["id"], older["id"]]
+    # How far back a page is known, also where nothing matched.
+    assert page["looked"] == {"letters": 1, "since": newest["at"]}
+    nothing = running.reader.get("/v1/dead-letters", params={"source": "app-us"}).json()
+    assert nothing == {"items": [], "next_cursor": None, "looked": {"letters": 2, "since": older["at"]}}
     groups = running.reader.get("/v1/dead-letters/groups").json()
     assert {(g["reason"], g["source"], g["field"], g["count"]) for g in groups["items"]} == {
         ("invalid", "app-eu", "data.count", 1),

@@ -13,11 +13,12 @@ from aiokafka import TopicPartition
 
 from schemas.dead_letters import DEAD_LETTER_TOPIC
 from services.api.console.catalogue_page import columns, lines, thresholds
+from services.api.dead_letters import Found
 from services.api.live import BURST, Seen, Wanted, Watcher, judge, spread
 from services.api.masking import masked
 from services.api.pipeline import EngineSays, Facts, Flow, Position, Recorded, Source
 from services.api.silence import belief
-from services.common.dead_letter_pages import Backwards, Budget
+from services.common.dead_letter_pages import Backwards, Budget, Standing
 from services.common.dead_letters import Identity
 
 NOW = dt.datetime(2026, 5, 1, 12, 0, tzinfo=dt.UTC)
@@ -220,6 +221,7 @@ def test_a_reading_ends_with_its_budget_and_says_where_it_stands() -> None:
 
     assert asyncio.run(all_of()) == 3
     assert (reading.before, reading.exhausted) == ({0: 497}, False)
+    assert (reading.read, reading.oldest) == (3, dt.datetime.fromtimestamp(0.497, dt.UTC))
     # What retention took is passed over.
     whole = Backwards(Topic(p0=[(3, 3), (4, 4)]), {0: 5}, {0: 3}, Budget())  # type: ignore[arg-type]
 
@@ -258,3 +260,16 @@ def test_what_operators_changed_stands_beside_what_it_was() -> None:
     )
     assert columns(now[0], before[0]) == ["default", "high"]
     assert columns(before[1], None) == ["default"]
+
+
+def test_what_a_page_would_send_again_is_what_was_not_sent_before() -> None:
+    topic = Topic(p0=[(offset, offset) for offset in range(3)])
+    reading = Backwards(topic, {0: 3}, {0: 0}, Budget())  # type: ignore[arg-type]
+
+    async def all_of() -> list[Standing]:
+        return [one for _ in range(3) if (one := await reading.next()) is not None]
+
+    letters = asyncio.run(all_of())
+    sent = {letters[0].letter.identity: 0, letters[2].letter.identity: 2}
+    chosen = Found(letters, sent, None, reading.read, reading.oldest).chosen()
+    assert (chosen.letters, chosen.left_out, chosen.unsure) == ([letters[1]], 2, 1)

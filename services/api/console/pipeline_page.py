@@ -95,16 +95,20 @@ async def get_letters(request: Request, viewer: Reader, shown: Annotated[Letters
     if shown.reveal and not viewer.allows("admin"):
         raise forbidden("admin")
     named = shown.model_dump(mode="json", exclude_none=True, include=set(FILTERED))
+    items, found = await letters.shown(request, shown, viewer.actor)
+    cursor = letters.cursor_of(found)
     preview = None
     if named and shown.cursor is None:
         held: DeadLetters = request.app.state.dead_letters
-        preview = await letters.choose(held, ReplayRequest.model_validate(named))
-    items, cursor = await letters.shown(request, shown, viewer.actor)
+        # A page that is not full is all that a reading reaches: a second one would reach no further.
+        full = len(items) == shown.limit
+        preview = await letters.choose(held, ReplayRequest.model_validate(named)) if full else found.chosen()
     query = urlencode(named)
     return render(
         request,
         "pipeline_letters.html",
         items=items,
+        looked=found,
         named=named,
         filter=query,
         preview=preview,

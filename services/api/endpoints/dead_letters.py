@@ -14,7 +14,7 @@ from services.api.auth import require
 from services.api.cursors import ByOffset
 from services.api.database import writing
 from services.api.dead_letter_answers import ReplayRequest
-from services.api.dead_letters import SAMPLE, Chosen, DeadLetters, Replayed
+from services.api.dead_letters import SAMPLE, Chosen, DeadLetters, Found, Replayed
 from services.api.parameters import DeadLetterFilter, Parameters
 from services.common import audit
 from services.common.dead_letter_pages import Wanted
@@ -35,7 +35,9 @@ async def list_dead_letters(
     """Dead letters, newest first, their values masked. `reveal` shows them to `admin` and is audited."""
     if wanted.reveal and not key.allows("admin"):
         raise forbidden("admin")
-    return answer(page(*await shown(request, wanted, key.actor)))
+    items, found = await shown(request, wanted, key.actor)
+    looked = {"letters": found.read, "since": found.since}
+    return answer(page(items, cursor_of(found)) | {"looked": looked})
 
 
 @router.get("/groups", responses={200: {"model": shapes.DeadLetterGroups}}, dependencies=[Depends(require("read"))])
@@ -64,8 +66,8 @@ async def replay_dead_letters(
     return answer(found | {"preview": asked.preview})
 
 
-async def shown(request: Request, wanted: DeadLetterFilter, actor: str) -> tuple[list[dict[str, Any]], str | None]:
-    """The items of a page and the cursor of the next. What is revealed is kept in the audit trail."""
+async def shown(request: Request, wanted: DeadLetterFilter, actor: str) -> tuple[list[dict[str, Any]], Found]:
+    """The items of a page, and what they were made of. What is revealed is kept in the audit trail."""
     held: DeadLetters = request.app.state.dead_letters
     found = await held.page(_filter(wanted), wanted.limit, _place(wanted.cursor))
     if wanted.reveal and found.letters:
@@ -75,7 +77,12 @@ async def shown(request: Request, wanted: DeadLetterFilter, actor: str) -> tuple
     items = [
         shapes.dead_letter(one, found.sent.get(one.letter.identity), reveal=wanted.reveal) for one in found.letters
     ]
-    return items, _cursor(found.before)
+    return items, found
+
+
+def cursor_of(found: Found) -> str | None:
+    """The cursor of the page that follows."""
+    return _cursor(found.before)
 
 
 async def replay(request: Request, asked: ReplayRequest, actor: str) -> tuple[Chosen, Replayed | None]:
