@@ -22,14 +22,10 @@ from services.signals.recorder.records import TransitionRow, key_text, printable
 CLEARED: Final = "signal.cleared"
 RECONCILED: Final = "reconciled"
 
-APPEND = """
-INSERT INTO feed (type, account_id, episode_id, position, signal, kind, severity, tier, csm, pages, body)
-SELECT type, account_id, episode_id, position, signal, kind, severity, tier, csm, pages, body::json
-FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-  $10::bool[], $11::text[]) WITH ORDINALITY
-  AS i(type, account_id, episode_id, position, signal, kind, severity, tier, csm, pages, body, place)
-ORDER BY place
-"""
+COLUMNS: Final = (
+    *("type", "account_id", "episode_id", "position", "signal", "kind", "severity", "tier", "csm", "pages"),
+    "body",
+)
 
 # What was told of each episode last.
 TOLD = """
@@ -141,7 +137,8 @@ async def tell(connection: Any, news: Sequence[TransitionRow], healed: Sequence[
             rows.append(_feed_row(change, None, _encode(change).decode()))
     if rows:
         await connection.execute(APPEND_LOCK)
-        await connection.execute(APPEND, *(list(column) for column in zip(*rows, strict=True)))
+        # Ids are given in the order of the rows.
+        await connection.copy_records_to_table("feed", records=rows, columns=COLUMNS)
     return len(rows)
 
 

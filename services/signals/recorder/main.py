@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from services.common import kafka_connections, logs, metrics
+from services.common import collector, kafka_connections, logs, metrics
 from services.common.lifecycle import HealthServer, serve_until_stopped
 from services.common.settings import Settings, settings
 from services.signals.recorder import canary, feed, writer
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 # Signals are wanted at once. History may wait for company: one transaction then serves many events.
 TIMELINE_LINGER_S = 0.3
+# Of a backlog. The more at once, the more of them are about one episode or account, which is then written once.
+SIGNALS_AT_ONCE = 4000
 NOTIFY_WITHIN = dt.timedelta(hours=24)
 
 
@@ -66,7 +68,7 @@ def lanes(config: Settings, guards: Guards | None = None) -> list[Lane]:
     row = event_row if guards is None else guards.row
     write = partial(write_signals, notify_within=dt.timedelta(hours=config.notify_within_hours))
     return [
-        Lane("signals", SIGNAL_TOPICS, canary.signal_or_canary_row, write, config),
+        Lane("signals", SIGNAL_TOPICS, canary.signal_or_canary_row, write, config, batch=SIGNALS_AT_ONCE),
         Lane("timeline", TIMELINE_TOPICS, canary.without_canary(row), write_events, config, linger_s=TIMELINE_LINGER_S),
     ]
 
@@ -87,4 +89,5 @@ def run() -> None:
     """Run the process until SIGTERM or SIGINT."""
     logs.configure("recorder")
     kafka_connections.mend()
+    collector.collect_seldom()
     asyncio.run(serve(settings()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -21,7 +20,7 @@ from schemas.dead_letters import DEAD_LETTER_TOPIC
 from schemas.events import INPUT_TOPICS
 from schemas.health import HEALTH_TOPIC
 from schemas.signals import OPPORTUNITY_TOPIC, RISK_TOPIC
-from services.common import kafka, kafka_connections, logs, metrics
+from services.common import collector, kafka, kafka_connections, logs, metrics
 from services.common.lifecycle import HealthServer, stop_event
 from services.common.settings import Settings, settings
 from services.signals.core.codec import StateError
@@ -51,10 +50,6 @@ STOP_WITHIN_S: Final = 2.6
 COUNTS_EVERY_S: Final = 30.0
 """How often the topics' partition counts are looked at again."""
 METRICS_EVERY_S: Final = 1.0
-
-COLLECT_AFTER: Final = (20_000, 20, 50)
-"""The garbage collector's thresholds. A batch is thousands of objects that live for a moment and form no cycles: at
-Python's 700 the collector walks them and the cached accounts again and again, 1.2 µs of CPU for each event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,8 +336,7 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     kafka_connections.mend()
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
-    gc.set_threshold(*COLLECT_AFTER)
-    gc.freeze()  # code and catalogue stay as long as the process does
+    collector.collect_seldom()
     code = asyncio.run(_run(config, core))
     # All is closed and said. Taking the interpreter apart object by object would cost seconds that a takeover waits.
     logging.shutdown()
