@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -121,6 +122,13 @@ class Relations:
                 yield self._touch(day, kind, self._sponsor(day))
             else:
                 yield self._touch(day, rng.choice(("call", "call", "meeting")), "champion")
+        # Whoever leaves the demo alone for a weekend is not told that nobody called in the meantime.
+        last = customer.last - 1
+        last -= max(0, (customer.first + dt.timedelta(days=last)).weekday() - 4)
+        forgotten = customer.is_a("neglected") and 0 <= last - plan.trouble < NEGLECTED_DAYS
+        if plan.tier == "high" and plan.churns is None and not forgotten and not customer.in_trouble(last, "silent"):
+            called = {"kind": "call", "direction": "outbound", "contact_id": "champion", "answered": True}
+            yield self._say(last, 20, "touchpoint.held", **called)
 
     def _touch(self, day: int, kind: str, contact: str, *, answered: bool = True) -> Draft:
         data = {"kind": kind, "direction": "outbound", "contact_id": contact, "answered": answered}

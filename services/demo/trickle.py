@@ -21,6 +21,8 @@ TELL_EVERY_S = 60.0
 COMPLAIN_EVERY_S = 15.0
 REQUEST_TIMEOUT_S = 5
 FLUSH_WITHIN_S = 2.0
+LOGIN_SHARE = 0.002
+"""A few logins a day and user: with more, a demo that is left on for a weekend calls every one of them a power user."""
 FEATURES = ("planning", "forecast", "dashboards", "export", "comments", "search")
 
 
@@ -74,7 +76,7 @@ def _call(client: Client, account: str, user: str, known: set[str], rng: random.
     chance = rng.random()
     if chance < 0.6:
         client.track(user, rng.choice(FEATURES))
-    elif chance < 0.95:
+    elif chance < 1 - LOGIN_SHARE:
         client.page(user, name=rng.choice(("/home", "/plans", "/reports", "/settings")))
     else:
         client.track(user, "Logged In")
