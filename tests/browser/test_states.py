@@ -364,3 +364,26 @@ def test_a_queue_that_sleeps_says_until_when(alone: Alone, shots: Path) -> None:
     page.find(".empty a").click()
     page.until(lambda: page.path == "/queue?status=snoozed")
     assert "plan running" in page.text(ROWS)
+
+
+def test_an_account_says_what_people_did_and_puts_away_what_they_closed(alone: Alone, shots: Path) -> None:
+    """After the test before: all is snoozed."""
+    page = alone.page
+    page.open(ACCOUNT)
+    assert not page.every(".next-step")  # nothing is to do before its time
+    page.run("document.querySelector('#signals details.rest').open = true")
+    assert page.text(".account-signal .stands").startswith("Snoozed until ")
+    assert page.text(".account-signal .stands").endswith(" by Lea Vogt: plan running; with Lea Vogt.")
+    alone.sql("DELETE FROM handlings WHERE episode_id NOT IN (SELECT episode_id FROM acts)")
+    page.open(ACCOUNT)
+    first = page.text(".account-signal .signal-line a")
+    snoozed = "return [...document.querySelectorAll('.account-signal .stands')].map(e => e.textContent)"
+    assert [line[:7] for line in page.run(snoozed)] == ["Snoozed"]  # and last: it is put off
+    page.run("document.querySelector('.account-signal [value=close-false_alarm]').click()")
+    page.until(lambda: "1 closed, not cleared yet" in page.text("#signals"))
+    assert page.text("#signals h2") == "Open signals 12"
+    assert first not in page.text("#signals .account-signals")
+    page.run("document.querySelector('#signals details.rest:last-of-type').open = true")
+    assert f"{first} closed by Lea Vogt, just now: false alarm" in page.text("#signals")
+    assert page.findings() == []
+    page.picture(shots / "account-handled-light-1280.png")
