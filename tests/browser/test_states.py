@@ -384,6 +384,6 @@ def test_an_account_says_what_people_did_and_puts_away_what_they_closed(alone: A
     assert page.text("#signals h2") == "Open signals 12"
     assert first not in page.text("#signals .account-signals")
     page.run("document.querySelector('#signals details.rest:last-of-type').open = true")
-    assert f"{first} closed by Lea Vogt, just now: false alarm" in page.text("#signals")
+    assert f"{first}\nclosed by Lea Vogt, just now: false alarm" in page.text("#signals")
     assert page.findings() == []
     page.picture(shots / "account-handled-light-1280.png")
