@@ -11,8 +11,14 @@ It is the product's `ebbtide serve engine` with these put around it, none of the
 
 from __future__ import annotations
 
-import functools
 import os
+import signal
+
+if __name__ == "__main__":
+    # As `ebbtide serve` does: told to stop while the code is loaded, there is nothing to take down yet.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, Final
