@@ -38,6 +38,7 @@ from services.api.endpoints import (
     views,
     webhooks,
 )
+from services.api.judged_by import JudgedBy
 from services.api.live import Tail as LiveTail
 from services.api.openapi import describe
 from services.api.paths import canonical
@@ -88,6 +89,7 @@ def make_app(
     app.state.tail = Tail(engine, app.state.stopping)
     app.state.pipeline = Pipeline(config, engine)
     app.state.signal_records = SignalRecords(engine)
+    app.state.judged_by = JudgedBy(engine)
     app.state.live = LiveTail(config, app.state.stopping)
     app.state.dead_letters = DeadLetters(config, engine, prepare)
     app.state.webhook_allow_private = config.webhook_allow_private

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from typing import Any
 
 import uvloop
 
 from services.api.app import make_app
 from services.api.database import Readiness
-from services.api.endpoints.catalogue import entries, serve_these
+from services.api.endpoints.catalogue import InForce, entries, serve_this
 from services.common import db, kafka_connections, logs
 from services.common.dead_letter_replay import Prepare, as_they_were
 from services.common.http_server import HttpServer
@@ -24,13 +23,13 @@ STATEMENT_TIMEOUT_S = 5.0
 WATCH_S = 2.0
 
 
-def run(described: list[dict[str, Any]] | None = None, prepare: Prepare = as_they_were) -> None:
+def run(laid_over: InForce | None = None, prepare: Prepare = as_they_were) -> None:
     """Serve until SIGTERM or SIGINT. Exits with code 1 and one line when a port is taken.
 
-    `described` are the signals in force where they are not the built-in ones alone; `prepare` makes
-    records of dead letters that are sent again.
+    `laid_over` is the catalogue in force where it is not the built-in one; `prepare` makes records of dead letters that
+    are sent again.
     """
-    serve_these(described or [])
+    serve_this(laid_over)
     config = settings()
     logs.configure(PROCESS)
     kafka_connections.mend()

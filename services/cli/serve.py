@@ -6,7 +6,7 @@ import importlib
 import os
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ from services.common.problems import unavailable
 from services.common.settings import settings
 
 if TYPE_CHECKING:
+    from services.api.endpoints.catalogue import InForce
     from services.common.dead_letter_replay import Prepared
     from services.common.dead_letters import Letter
 
@@ -54,11 +55,13 @@ async def _again(chosen: Sequence[Letter]) -> Prepared:
         raise unavailable(str(error)) from error
 
 
-def _in_force() -> list[dict[str, Any]] | None:
-    """Descriptions of the signals in force, None where they are the built-in ones: the api knows those by itself."""
+def _in_force() -> InForce | None:
+    """The catalogue in force, None where it is the built-in one: the api knows that by itself."""
     file = settings().catalogue_file
     if file is None:
         return None
+    from services.api.endpoints.catalogue import InForce
     from services.signals.catalogue import laws, load
 
-    return laws.described(load(file).signals)
+    found = load(file)
+    return InForce(laws.described(found.signals), found.digest, str(file))

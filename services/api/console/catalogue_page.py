@@ -13,7 +13,8 @@ from starlette.responses import Response
 from services.api.console import session
 from services.api.console.render import render
 from services.api.console.session import Viewer
-from services.api.endpoints.catalogue import built_in, entries
+from services.api.endpoints.catalogue import built_in, entries, laid_over
+from services.api.judged_by import JudgedBy
 from services.api.parameters import Parameters
 from services.api.paths import SEGMENT
 from services.api.signal_records import DAYS, MOST, Record, SignalRecords
@@ -71,9 +72,13 @@ class Line(Struct, frozen=True):
 async def get_catalogue(request: Request, viewer: Reader, shown: Annotated[Shown, Query()]) -> Response:
     """Every signal, those switched off last."""
     known = lines(entries(), built_in(), await _records(request))
+    laid = laid_over()
+    judged_by: JudgedBy = request.app.state.judged_by
     return render(
         request,
         "catalogue.html",
+        laid=laid,
+        since=None if laid is None else await judged_by.read(laid.digest),
         lines=[line for line in known if shown.takes(line.entry)],
         total=len(known),
         shown=shown,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query
+from msgspec import Struct
 from starlette.responses import Response
 
 import schemas
@@ -21,17 +22,31 @@ router = APIRouter(prefix="/v1/catalogue", tags=["catalogue"], dependencies=[Dep
 DESCRIPTION = Path(schemas.__file__).parent / "generated" / "catalogue.json"
 
 
-_in_force: list[dict[str, Any]] = []
+class InForce(Struct, frozen=True):
+    """The catalogue with the operators' file laid over it: its signals, its digest, and the file as it was named."""
+
+    described: list[dict[str, Any]]
+    digest: str
+    file: str
 
 
-def serve_these(described: list[dict[str, Any]]) -> None:
-    """Serve these descriptions: those of the catalogue in force, where operators laid a file over the built-in one."""
-    _in_force[:] = described
+_laid: list[InForce] = []
+
+
+def serve_this(found: InForce | None) -> None:
+    """Serve this catalogue; without one, the built-in catalogue as it is."""
+    _laid[:] = [] if found is None else [found]
+
+
+def laid_over() -> InForce | None:
+    """What operators laid over the built-in catalogue, None where they did not."""
+    return _laid[0] if _laid else None
 
 
 def entries() -> list[dict[str, Any]]:
     """Descriptions of the signals in force."""
-    return _in_force or built_in()
+    found = laid_over()
+    return built_in() if found is None else found.described
 
 
 @cache
