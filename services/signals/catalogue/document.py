@@ -14,6 +14,8 @@ NOT_LIVE: Final[dict[str, str]] = {
     "acquired by a user of a rival (relationship.evaluation)": "No event says so; `evaluation.announced` with the rival does.",
     "use by executives (health, adoption)": "Contacts and users need not have the same ids; executives are seen through "
     "contacts held with them.",
+    "questions asked against answered (health, community)": "`community.active` says that somebody took part, not how; it is "
+    "counted.",
     "messages per user and week": "Reminders are for the team, not sent to users; of CSAT reminders one is open at a time.",
     "the champion's new company (advocacy.champion_moved)": "Only the account that was left is seen; whether the other "
     "company is a customer is for people to look up.",
