@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -99,6 +101,35 @@ def items(*ids: str, first: int = 0, account: str = "a") -> list[Item]:
 def ticks(offset: int) -> list[Item]:
     record = SimpleNamespace(offset=offset, key=None, value=tick(T, historical=True), headers=(), timestamp=0)
     return [prepare(index, topic, 0, [record])[1][0] for index, topic in enumerate(INPUT_TOPICS)]
+
+
+async def test_while_state_is_read_others_get_their_turn_and_nothing_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred thousand accounts take seconds: metrics, readiness and SIGTERM must not wait for them."""
+    bench = Bench(tmp_path)
+    began, may_end = threading.Event(), threading.Event()
+
+    def restore(engine: DoubleEngine) -> None:
+        began.set()
+        assert may_end.wait(10)
+
+    monkeypatch.setattr(DoubleEngine, "restore", restore)
+    opening = asyncio.create_task(bench.worker.open_partitions([0]))
+    assert await asyncio.to_thread(began.wait, 5)
+    assert not bench.worker.engines, "nothing is open before it is read"
+    assert bench.stores.reading.locked(), "a rebalance waits with closing stores"
+    may_end.set()
+    assert await opening == {0: ([-1] * 5, [False] * 5)}
+    assert not bench.stores.reading.locked()
+
+
+async def test_partitions_that_moved_while_they_were_read_are_not_open(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    generations = iter([1, 1, 2])
+    bench.worker._generation = lambda: next(generations)
+    assert await bench.worker.open_partitions([0, 1]) == {}
+    assert not bench.worker.engines
 
 
 async def test_a_batch_becomes_state_and_signals(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ never ahead of the changelog, and a copy on disk needs only what was written aft
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -157,6 +158,8 @@ class PartitionStores:
     def __init__(self, make: Callable[[int], PartitionStore]) -> None:
         self._make = make
         self._open: dict[int, PartitionStore] = {}
+        self.reading = asyncio.Lock()
+        """Held while a thread reads one of them: meanwhile none may be closed, and no recovery begin to write."""
 
     def __getitem__(self, partition: int) -> PartitionStore:
         store = self._open.get(partition)

@@ -66,5 +66,6 @@ class StateTable(faust.Table):  # type: ignore[type-arg]
     ) -> None:
         """Stores of partitions that went away are closed, so that another worker on this machine may open them."""
         name = self.changelog_topic_name
-        self.stores.keep({tp.partition for tp in assigned if tp.topic == name})
+        async with self.stores.reading:
+            self.stores.keep({tp.partition for tp in assigned if tp.topic == name})
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)

@@ -7,9 +7,10 @@ their turn.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
 import structlog
@@ -89,6 +90,31 @@ class Recovered(Protocol):
     def fence(self, partition: int) -> Any: ...
 
 
+async def in_thread(work: Callable[[], None]) -> None:
+    """Do `work` in a thread of its own, that the loop may answer meanwhile. Raises what it raises.
+
+    Nobody waits for the thread at the process's end, as asyncio would for those of its own.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if not done.done():
+            done.set_result(None) if error is None else done.set_exception(error)
+
+    def run() -> None:
+        problem = None
+        try:
+            work()
+        except Exception as error:
+            problem = error
+        with suppress(RuntimeError):  # the loop is closed: the process ends
+            loop.call_soon_threadsafe(tell, problem)
+
+    threading.Thread(target=run, name="restore", daemon=True).start()
+    await done
+
+
 class Worker:
     """The engines of this process's partitions."""
 
@@ -149,7 +175,10 @@ class Worker:
             await self._publisher.claim(number, epoch, refused)
             refused.clear()
             engine = engines[number] = self._make_engine(number, store)
-            engine.restore()
+            async with self._stores.reading:
+                if self._generation() != generation:
+                    return {}  # partitions moved: they are opened again
+                await in_thread(engine.restore)
             applied = zip(self._topics, engine.applied, strict=True)
             checks.not_cut({(topic, number): offset for topic, offset in applied}, ends)
             self._busy.add(number)
