@@ -174,8 +174,9 @@ class Engine:
         if account.hot.first_event < 0 and not account.portfolio:
             return
         self.advance(account, at)
-        # What is said at a midnight is known as its day is judged.
-        self.judge(account, facts, users=NOBODY, midnight=at == account.hot.clock and at % DAY_US == 0)
+        # What was measured at a midnight is known as its day is judged.
+        midnight = bool(facts & Fact.PORTFOLIO) and at == account.hot.clock and at % DAY_US == 0
+        self.judge(account, facts, users=NOBODY, midnight=midnight)
 
     def _apply_churned(self, account: Account, event: Event, facts: int, late: bool) -> None:
         """Where the account is churned, or was until this event."""
