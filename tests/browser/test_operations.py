@@ -25,6 +25,7 @@ LOOKS = [(scheme, size) for scheme in ("light", "dark") for size in (WIDE, NARRO
 def looked_at(page: Browser, shots: Path, name: str, *, ready: str = "main h1") -> None:
     """The page as it is, in both schemes and sizes: pictures, and nothing that axe or the policy has to say of it."""
     where = page.path
+    page.heard()  # what pages before this one said
     for scheme, size in LOOKS:
         page.scheme(scheme)
         page.size(size)
