@@ -150,7 +150,10 @@ def in_order(topics: dict[str, list[Stored]]) -> list[Parsed]:
             if historical and item.sequence is not None:
                 key = (0, item.sequence)
             elif not historical and item.event is not None and not why_refused(item):
-                key = (1, us(item.event["data"]["now"] if item.is_tick else item.event["time"]))
+                if item.is_tick:
+                    key = (1, 2 * us(item.event["data"]["now"]))
+                else:  # one that is late follows, on every topic, the tick that it came after
+                    key = max((1, 2 * us(item.event["time"]) + 1), (top[0], top[1] | 1))
             top = max(top, key)
             keyed.append((top, EQUAL_TIMES.index(topic), record.offset, item))
     keyed.sort(key=lambda entry: entry[:3])
