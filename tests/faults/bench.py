@@ -121,9 +121,16 @@ class Recording(NamedTuple):
         return accounts, transitions
 
 
-def send(bootstrap: str, messages: Iterable[Message], *, rate: float | None = None) -> int:
+def send(bootstrap: str, messages: Iterable[Message], *, rate: float | None = None, compression: str = "none") -> int:
     """Produce in order, at most `rate` a second; returns how many keyed records were acknowledged."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 5,
+            "enable.idempotence": True,
+            "compression.type": compression,
+        }
+    )
     started, sent = time.monotonic(), 0
     for message in messages:
         headers = None if message.sequence is None else [("sequence", b"%d" % message.sequence)]

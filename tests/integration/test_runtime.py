@@ -87,6 +87,16 @@ def test_records_and_ticks_become_state_signals_and_dead_letters(group: bench.Gr
     assert bench.committed(group.bootstrap, group.app_id) <= 20  # ticks that came while it stopped
 
 
+def test_producers_compress_as_they_like(group: bench.Group) -> None:
+    group.start("a")
+    codecs = ("gzip", "snappy", "lz4", "zstd")
+    for codec in codecs:
+        said = [bench.event("usage", "account-1", f"{codec}-{i}", time.time()) for i in range(20)]
+        bench.send(group.bootstrap, [bench.Message("usage", "account-1", value) for value in said], compression=codec)
+    settle(group, 20 * len(codecs))
+    assert_exact(group)
+
+
 def test_no_event_is_lost_or_counted_twice_when_workers_die_and_join(group: bench.Group) -> None:
     group.start("a")
     load = bench.Load(group.bootstrap, rate=800)

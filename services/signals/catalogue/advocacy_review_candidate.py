@@ -85,10 +85,10 @@ SIGNAL = Signal(
     pages=False,
     meaning=(
         "The health score is above 85 (85 itself is not) and rests on data for half of its weights at least (use alone is "
-        "35 of 100), no ticket is open, and no review was ever given. Nobody is asked in the first 28 days after the account's first event: a score "
-        "of a few days says little, and on the day that a source is connected every account would be a candidate. "
-        "Clears when a review is given, a ticket is open, or the score is below 80. After that it is not raised again for "
-        "90 days."
+        "35 of 100), no ticket is open, and no review was ever given. Nobody is asked in the first 28 days after the "
+        "account's first event: a score of a few days says little, and on the day that a source is connected every "
+        "account would be a candidate. Clears when a review is given, a ticket is open, or the score is below 80. After "
+        "that it is not raised again for 90 days."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SCORE | Fact.TICKETS | Fact.ADVOCACY,
