@@ -118,6 +118,14 @@ ENGINE_REPLAYING = Gauge(
 ENGINE_REFUSED_STATE = Counter(
     "ebbtide_engine_refused_state_total", "State records refused because their writer had lost the partition"
 )
+ENGINE_OVER_CAP = Counter(
+    "ebbtide_engine_over_cap_total", "What was not kept of an account because it had as much as is kept"
+)
+ENGINE_NEAR_CAP = Gauge(
+    "ebbtide_engine_near_cap_accounts",
+    "Accounts with four fifths or more of what is kept open, seen since the start",
+    ["collection"],
+)
 ENGINE_SOURCE = Counter(
     "ebbtide_engine_source_total",
     "What happened while fetching: dropped (records, at rebalances), rewinds, holes, pauses",

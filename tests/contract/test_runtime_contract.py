@@ -175,7 +175,7 @@ HIDDEN: dict[str, set[str]] = {
         "_filter_tps_with_pending_acks",
         "_new_offset",
     },
-    "services.signals.runtime.guarded.GuardedConsumer": {"getmany"},
+    "services.signals.runtime.guarded.GuardedConsumer": {"getmany", "seek_to_committed"},
 }
 
 

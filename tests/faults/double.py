@@ -81,6 +81,7 @@ class Taken:
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     signals: list[tuple[str, bytes, bytes, int]] = field(default_factory=list)
     health: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    near_cap: tuple[()] = ()
 
     def __bool__(self) -> bool:
         return bool(self.dead_letters or self.state or self.signals or self.health)
@@ -99,6 +100,8 @@ class DoubleEngine:
         self.effect = 0
         self.totals = dict.fromkeys(("records", "ticks", "applied", "dead"), 0)
         self.dead_by_reason: dict[str, int] = {}
+        self.over_cap = 0
+        self.near_cap: dict[str, int] = {}
         self.pending_bytes = 0
         self._accounts: dict[bytes, Account] = {}
         self._dirty: set[bytes] = set()

@@ -105,6 +105,7 @@ class PartitionState(Struct, array_like=True):
     measures: dict[str, Numbered] = {}  # operators' measures by their meaning
     measures_ever: int = 0
     midways: list[Midway] = []  # what is applied beyond `applied`
+    over_cap: int = 0  # what was turned away because an account had as much as is kept
 
 
 class History(Struct, array_like=True):

@@ -7,6 +7,7 @@ It decides everything and does nothing: the shell reads records, hands them over
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -22,6 +23,7 @@ from schemas.envelope import Event, from_us
 from schemas.events import EVENT_TYPES
 from schemas.signals import Transition
 from services.signals.core import codec, transitions
+from services.signals.core.caps import Near, near
 from services.signals.core.codec import Broadcast, Midway, Numbered, PartitionState, StateError
 from services.signals.core.days import DAY_US, HOUR_US, NEVER, day_of, week_of
 from services.signals.core.dossier import Dossier
@@ -91,6 +93,8 @@ class Effects:
     state: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     signals: list[tuple[str, bytes, bytes, int]] = field(default_factory=list)
     health: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    near_cap: list[Near] = field(default_factory=list)
+    """Nothing to do: accounts that have come near to a cap with this effect, for the shell to tell."""
 
     def __bool__(self) -> bool:
         return bool(self.dead_letters or self.state or self.signals or self.health)
@@ -161,6 +165,7 @@ class PartitionEngine:
         self._rolled_day = 0
         self._feeds: list[dict[str, int]] = [{} for _ in topics]
         self._cached_users = 0
+        self._near_cap: dict[bytes, set[str]] = {}
         self._arming = False  # the rules are others than those that deadlines were named by: each account is woken once
         self.pending_bytes = 0
 
@@ -202,6 +207,16 @@ class PartitionEngine:
     def dead_by_reason(self) -> dict[str, int]:
         """Dead letters per reason, over all topics."""
         return self.state.dead_by_reason
+
+    @property
+    def over_cap(self) -> int:
+        """How often something of an account was not kept because it had as much as is kept."""
+        return self.state.over_cap
+
+    @property
+    def near_cap(self) -> dict[str, int]:
+        """Accounts that are near to a cap, or at it, by collection; of those that were touched since the restart."""
+        return dict(Counter(name for names in self._near_cap.values() for name in names))
 
     def restore(self) -> None:
         """Read the stored state: the own record, the due index, and what the last effect may not have published.
@@ -821,6 +836,15 @@ class PartitionEngine:
                         heappush(self._health_turns, (turn, account.key))
                     account.health_published = False
             self._records_of(account, epoch, effects.state)
+            if hot.over_cap != account.over_cap_counted:
+                state.over_cap += hot.over_cap - account.over_cap_counted
+                account.over_cap_counted = hot.over_cap
+            full = near(account)
+            if full or account.key in self._near_cap:
+                known = self._near_cap.pop(account.key, set())
+                effects.near_cap += [one for one in full if one.collection not in known]
+                if full:
+                    self._near_cap[account.key] = {one.collection for one in full}
             if account.key in self._signals:
                 key = account.id.encode()
                 said = self._signals[account.key]

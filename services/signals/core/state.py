@@ -115,7 +115,7 @@ class Account:
     `health_urgent` asks for its health at the end of the effect, `health_whole` for one that tells every day that is held.
     `parts` are the components of the health score as last worked out, `unscored` the facts that changed since.
     `seen_users` remembers last active days that were read. `cold` and `told` are the profile and contacts, and the episodes,
-    as they were last stored.
+    as they were last stored. `over_cap_counted` is how much of `Hot.over_cap` the partition has counted.
     """
 
     __slots__ = (
@@ -140,6 +140,7 @@ class Account:
         "key",
         "new_ids",
         "open_ranks",
+        "over_cap_counted",
         "parts",
         "portfolio",
         "ranks_known",
@@ -166,6 +167,7 @@ class Account:
         self._dossier: Dossier | None = None
         self._read_dossier = read_dossier
         self.cold = self.told = b""
+        self.over_cap_counted = hot.over_cap
         self.dirty_dossier = False
         self.fed_today = 0
         self.key = key

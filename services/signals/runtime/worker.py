@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ import structlog
 from schemas.codec import Refusal
 from schemas.envelope import Event
 from services.common import metrics
+from services.signals.core.caps import CAPS
 from services.signals.core.codec import StateError
 from services.signals.runtime import checks
 from services.signals.runtime.effects import CUT_BYTES, Effect, EffectsLike, Publisher
@@ -43,6 +45,7 @@ APPLY_S: Final = 0.05
 """How long records may be applied before other tasks (heartbeats, health, ticks) get their turn."""
 
 IDLE_S: Final = 0.25
+OVER_CAP: Final = "over cap"
 HEALTH_EVERY_S: Final = 1.0
 
 
@@ -60,6 +63,10 @@ class PartitionEngineLike(Protocol):
     def counters(self) -> dict[str, list[int]]: ...
     @property
     def dead_by_reason(self) -> dict[str, int]: ...
+    @property
+    def over_cap(self) -> int: ...
+    @property
+    def near_cap(self) -> dict[str, int]: ...
     def restore(self) -> None: ...
     def in_turn(self, items: list[Item], /) -> Iterator[Item]: ...
     def apply(
@@ -187,6 +194,7 @@ class Worker:
                     self._grown((number, kind, topic), value)
             for reason, value in engine.dead_by_reason.items():
                 self._grown((number, reason, -1), value)
+            self._grown((number, OVER_CAP, -1), engine.over_cap)
             await asyncio.sleep(0)
         self.engines = engines
         metrics.ENGINE_LAG.clear()
@@ -286,7 +294,16 @@ class Worker:
 
     def _take(self, number: int) -> Effect:
         epoch = self._epochs[number]
-        return Effect(number, epoch, self.engines[number].take(epoch, self._monotonic()))
+        effects = self.engines[number].take(epoch, self._monotonic())
+        for near in effects.near_cap:
+            log.warning(
+                "an account has nearly as much open as is kept of it; what comes beyond that is passed over and counted",
+                account=near.account,
+                collection=near.collection,
+                open=near.count,
+                kept=near.cap,
+            )
+        return Effect(number, epoch, effects)
 
     async def _publish(self, taken: list[Effect]) -> None:
         effects = [effect for effect in taken if effect.effects]
@@ -335,6 +352,14 @@ class Worker:
                 grown = self._grown((number, reason, -1), value)
                 if grown:
                     metrics.ENGINE_DEAD_LETTERS.labels(reason).inc(grown)
+            grown = self._grown((number, OVER_CAP, -1), engine.over_cap)
+            if grown:
+                metrics.ENGINE_OVER_CAP.inc(grown)
+        near = Counter[str]()
+        for engine in self.engines.values():
+            near.update(engine.near_cap)
+        for collection in CAPS:
+            metrics.ENGINE_NEAR_CAP.labels(collection).set(near[collection])
         self.appended_us = min(items[-1][5] for items in batch.values()) - FUTURE_US
 
     def _grown(self, place: tuple[int, str, int], value: int) -> int:
