@@ -453,6 +453,8 @@ async def sections(connection: AsyncConnection, asked: Asked) -> Sections:
 async def _look(connection: AsyncConnection, asked: Asked, group: str | None, *, whole: bool) -> Sections:
     # Sums over every account: sorting and hashing them in memory is worth it for one statement.
     await connection.execute(text("SET LOCAL work_mem = '64MB'"))
+    # A year by product takes 4 s at 100,000 accounts on a quiet machine. The driver gives up after ten.
+    await connection.execute(text("SET LOCAL statement_timeout = '9s'"))
     await connection.execute(text("SET LOCAL jit = off"))
     keys = ("GROUPING(grp) = 1 AS whole, grp" if group else "true AS whole, NULL") + ' AS "group"'
     sets = [*(["()"] if whole else []), *(["(grp)"] if group else [])]

@@ -185,7 +185,7 @@ class DoubleEngine:
     def health_due(self) -> bool:
         return False
 
-    def take(self, epoch: int, now_s: float) -> Taken:
+    def take(self, epoch: int, now_s: float, *, behind: bool = False) -> Taken:
         taken, self._taken = self._taken, Taken()
         if self._touched:
             self.effect += 1

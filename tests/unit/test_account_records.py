@@ -19,6 +19,10 @@ from services.signals.core.partition import Effects, PartitionEngine
 
 AT = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
 NEVER_FUTURE = 1 << 62
+USE = (
+    b'{"specversion":"1.0","id":"use-%d","source":"t","type":"usage.feature_used","subject":"acme",'
+    b'"time":"2026-03-02T09:00:%02dZ","data":{"feature":"f"}}'
+)
 PILOT = {"stage": "pilot", "csm": "maria", "pilot": {"start": "2026-03-02", "paid": True, "readiness": {}}}
 
 
@@ -118,3 +122,23 @@ def test_the_hot_record_of_a_customer_stays_under_a_kilobyte() -> None:
     sizes = [len(value) for key, value in bench.store.items() if key[:1] == codec.ACCOUNT]
     assert len(sizes) >= 30
     assert statistics.median(sizes) < 1000
+
+
+def test_while_behind_health_waits_half_a_minute_but_for_what_is_told_at_once() -> None:
+    bench = Bench()
+    bench.say("usage.feature_used", {"feature": "f"}, 0)
+
+    def told(at: float, *, behind: bool) -> int:
+        topic = INPUT_TOPICS.index("usage")
+        bench.sent += 1
+        value = USE % (bench.sent, bench.sent)
+        bench.engine.apply(topic, bench.sent, b"acme", value, decode("usage", b"acme", value), NEVER_FUTURE)
+        return len(bench.engine.take(1, at, behind=behind).health)
+
+    first = 100.0
+    assert told(first, behind=True) == 1
+    assert told(first + 29.9, behind=True) == 0
+    assert told(first + 30.0, behind=True) == 1
+    assert told(first + 34.9, behind=False) == 0
+    assert told(first + 35.0, behind=False) == 1
+    assert len(bench.say("account.updated", PILOT, 3).health) == 1, "an episode opened"

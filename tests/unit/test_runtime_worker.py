@@ -234,7 +234,7 @@ async def test_partitions_are_ticked_once_settled_and_not_in_a_replay(tmp_path: 
     await bench.worker.open_partitions([0, 1])
     assert bench.worker.tickable(seen_live=False) == []
     merge: Any = SimpleNamespace(is_historical=False)
-    bench.worker.stream = SimpleNamespace(settled=True, merges={0: merge, 1: merge})  # type: ignore[assignment]
+    bench.worker.stream = SimpleNamespace(settled=True, behind=False, merges={0: merge, 1: merge})  # type: ignore[assignment]
     assert bench.worker.tickable(seen_live=False) == [0, 1]
     assert bench.worker.tickable(seen_live=True) == [], "no tick was seen yet"
     await bench.worker.process({1: ticks(0)})

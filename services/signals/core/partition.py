@@ -36,6 +36,8 @@ from services.signals.core.windows import WEEKS
 
 OWN_KEY: Final = codec.PARTITION
 HEALTH_EVERY_S: Final = 5.0
+HEALTH_BEHIND_S: Final = 30.0
+"""While a backlog is worked off: what is said of an account then is old the next moment, and costs as much as ten events."""
 IDS_INLINE: Final = 64
 CHUNKS_MERGED: Final = 16
 CACHED_ACCOUNTS: Final = 32_000
@@ -159,7 +161,7 @@ class PartitionEngine:
         self._due: list[tuple[int, bytes]] = []
         self._queued: dict[bytes, int] = {}
         self._user_heaps: dict[bytes, list[tuple[int, str]]] = {}
-        self._health_waiting: dict[bytes, None] = {}
+        self._health_waiting: dict[bytes, float] = {}  # each one's turn
         self._health_at: dict[bytes, float] = {}
         self._health_turns: list[tuple[float, bytes]] = []
         self._rolled_day = 0
@@ -810,8 +812,12 @@ class PartitionEngine:
         """Whether health records wait for their account's turn."""
         return bool(self._health_waiting)
 
-    def take(self, epoch: int, now_s: float) -> Effects:
-        """End one effect: everything that changed since the last one, encoded. `now_s` is monotonic seconds."""
+    def take(self, epoch: int, now_s: float, *, behind: bool = False) -> Effects:
+        """End one effect: everything that changed since the last one, encoded. `now_s` is monotonic seconds.
+
+        Health is told at once where an episode, the band or the profile changed, else at most every 5 s an account, and every
+        30 while it is `behind`: more waits than a batch.
+        """
         effects = Effects()
         if not self._touched and not self._health_waiting:
             return effects
@@ -819,6 +825,7 @@ class PartitionEngine:
         if self._touched:
             state.effect += 1
         self._queue_touched()
+        every = HEALTH_BEHIND_S if behind else HEALTH_EVERY_S
         effects.dead_letters = self._dead
         effects.health += [(key, None) for key in self._gone]
         for account in self._dirty.values():
@@ -827,12 +834,12 @@ class PartitionEngine:
             if not hot.erased and (account.new_ids or hot.ids or hot.id_chunks):
                 effects.state += self._store_ids(account, epoch)
             if self.with_health and not hot.erased and not account.portfolio:
-                turn = self._health_at.get(account.key, now_s - HEALTH_EVERY_S) + HEALTH_EVERY_S
+                turn = self._health_at.get(account.key, now_s - every) + every
                 if account.health_urgent or turn <= now_s:
                     self._publish_health(effects, account, now_s)
                 else:
                     if account.key not in self._health_waiting:
-                        self._health_waiting[account.key] = None
+                        self._health_waiting[account.key] = turn
                         heappush(self._health_turns, (turn, account.key))
                     account.health_published = False
             self._records_of(account, epoch, effects.state)
@@ -918,8 +925,8 @@ class PartitionEngine:
     def _publish_waiting(self, effects: Effects, now_s: float) -> None:
         turns = self._health_turns
         while turns and turns[0][0] <= now_s:
-            key = heappop(turns)[1]
-            if key in self._health_waiting:
+            turn, key = heappop(turns)
+            if self._health_waiting.get(key) == turn:
                 self._publish_health(effects, self._account(key), now_s)
 
     def _trim(self) -> None:

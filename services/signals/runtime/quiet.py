@@ -18,7 +18,7 @@ POINTLESS: Final = ("is overlapping", "woke up too")
 
 
 class Pointless(logging.Filter):
-    """Leaves out `POINTLESS` lines and, without `tracebacks`, the client libraries' tracebacks."""
+    """Leaves out `POINTLESS` lines and, without `tracebacks`, the tracebacks of client libraries and Faust's services."""
 
     def __init__(self, *, tracebacks: bool = False) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Pointless(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log it."""
-        if not record.name.startswith(LIBRARIES):
+        if not record.name.startswith((*LIBRARIES, *SERVICES)):
             return True
         if record.exc_info and not self._tracebacks:
             # Faust says of one crash at each level that it passes; the process says it once, with its traceback.

@@ -87,6 +87,8 @@ class MergedStream:
         self._most = most
         self._stopping = stopping
         self._poison = poison
+        self.behind = False
+        """Whether more was queued than a batch has at the live edge when the last one was taken."""
         self._next: dict[int, list[int]] = {}
         self._turn = 0
 
@@ -181,7 +183,8 @@ class MergedStream:
     def _take(self) -> Batch:
         """Beginning with another partition each time."""
         batch: Batch = {}
-        room = self._most if self._queued() > self._limit else self._limit
+        self.behind = self._queued() > self._limit
+        room = self._most if self.behind else self._limit
         numbers = sorted(self.merges)
         self._turn += 1
         for place in range(len(numbers)):

@@ -80,7 +80,7 @@ class PartitionEngineLike(Protocol):
         /,
     ) -> None: ...
     def work(self, limit: int) -> bool: ...
-    def take(self, epoch: int, now_s: float) -> EffectsLike: ...
+    def take(self, epoch: int, now_s: float, *, behind: bool) -> EffectsLike: ...
     def health_due(self) -> bool: ...
 
 
@@ -294,7 +294,8 @@ class Worker:
 
     def _take(self, number: int) -> Effect:
         epoch = self._epochs[number]
-        effects = self.engines[number].take(epoch, self._monotonic())
+        behind = self.stream is not None and self.stream.behind
+        effects = self.engines[number].take(epoch, self._monotonic(), behind=behind)
         for near in effects.near_cap:
             log.warning(
                 "an account has nearly as much open as is kept of it; what comes beyond that is passed over and counted",
