@@ -14,7 +14,7 @@ from itertools import count
 import pytest
 
 from tests.oracle import engine
-from tests.oracle.build import RUN_START, at, date, invoice, numbered, payment
+from tests.oracle.build import RUN_START, at, date, event, invoice, numbered, payment, use
 from tests.oracle.compare import differences, fewest, report
 from tests.oracle.generate import START, Stream, Writer, power, seats, stream, usage
 from tests.oracle.oracle import Answer, expect
@@ -59,6 +59,25 @@ def test_power_users() -> None:
             pytest.fail(report(told))
         raised.add(any(c.signal == "advocacy.power_user" for c in answer.changes))
     assert raised == {True, False}, "the seeds are not on both sides of the edge"
+
+
+def test_a_renewal_that_is_told_late_is_judged_as_a_late_use_is() -> None:
+    """Churned in January; what renewed it then comes a month later, when no use was left in the last 28 days."""
+    events = [
+        use("2024-01-06T09:00:00Z", 17),
+        use("2024-01-07T09:00:00Z", 20),
+        event("account.churned", "2024-01-13T00:00:00Z", reason="no ROI"),
+        event("ticket.opened", "2024-02-08T10:00:00Z", ticket_id="t", priority="P4"),
+        event("account.renewed", "2024-01-30T22:33:00Z"),
+    ]
+    until = "2024-02-10"
+    lines = numbered(events)
+    found = engine.transitions(lines, until=until, run_start=RUN_START)
+    fell = [(t.type, t.time.isoformat(), t.data.severity) for t in found if t.data.signal == "usage.decline"]
+    assert fell == [("signal.raised", "2024-02-08T10:00:00+00:00", "critical")]
+    assert {str(c) for c in engine.changes(found)} == {
+        str(c) for c in expect(lines, until=until, run_start=RUN_START).changes
+    }
 
 
 def sometimes(rng: random.Random, share: float) -> bool:

@@ -188,7 +188,9 @@ class Engine:
             self._await_return(account, users)
         else:
             due = self._due_users(account, account.hot.clock)
-            self.judge(account, ALL_FACTS & ~USAGE_FACTS, users=due, late=late, due=True)
+            # Told late, the midnight has passed at which windows would have been judged, as with a late use.
+            judged = ALL_FACTS & ~USAGE_FACTS | (Fact.LATE_USAGE if late else 0)
+            self.judge(account, judged, users=due, late=late, due=True)
             self.arm(account)
 
     def _score(self, account: Account, *, day_ends: bool = False) -> int:
