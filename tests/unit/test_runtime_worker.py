@@ -21,7 +21,7 @@ from services.signals.runtime.failpoints import Failpoints
 from services.signals.runtime.fence import Fence
 from services.signals.runtime.poison import PoisonLog
 from services.signals.runtime.records import Item, prepare
-from services.signals.runtime.stores import PartitionStores, StoreError, in_memory
+from services.signals.runtime.stores import PartitionStores, StoreError, in_memory, on_disk
 from services.signals.runtime.worker import Worker
 from tests.faults.bench import event, tick
 from tests.faults.double import DoubleEngine, decode_account, epoch_of
@@ -122,6 +122,39 @@ async def test_while_state_is_read_others_get_their_turn_and_nothing_is_closed(
     may_end.set()
     assert await opening == {0: ([-1] * 5, [False] * 5)}
     assert not bench.stores.reading.locked()
+
+
+@pytest.mark.parametrize("stores", [in_memory, None], ids=["memory", "disk"])
+async def test_who_stops_while_state_is_read_waits_until_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Any
+) -> None:
+    """A copy that is closed under its reader takes the process down."""
+    bench = Bench(tmp_path)
+    opened = stores() if stores is not None else on_disk(tmp_path / "state")
+    store = opened[0]
+    store.write([(b"a%d" % number, b"x") for number in range(1000)], (999, 1))
+    bench.worker._stores = opened
+    read: list[bytes] = []
+    began, ended = threading.Event(), threading.Event()
+
+    def restore(engine: DoubleEngine) -> None:
+        try:
+            for key, value in store.items():
+                read.append(key + value)
+                began.set()
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(DoubleEngine, "restore", restore)
+    opening = asyncio.create_task(bench.worker.open_partitions([0]))
+    assert await asyncio.to_thread(began.wait, 5)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert ended.is_set()
+    assert len(read) < 900
+    opened.close()
 
 
 async def test_partitions_that_moved_while_they_were_read_are_not_open(tmp_path: Path) -> None:

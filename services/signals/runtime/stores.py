@@ -29,6 +29,10 @@ class StoreError(Exception):
         self.folder = folder
 
 
+class Abandoned(Exception):
+    """Nobody wants what is being read any more."""
+
+
 Write = tuple[bytes, bytes | None]
 """Key and value; None deletes."""
 
@@ -43,10 +47,14 @@ _CACHE_BYTES: Final = 64 * 1024 * 1024
 
 
 class PartitionStore(Protocol):
-    """One partition. `offset` is that of the last changelog record in it (-1: none), `epoch` its writer's (0: none)."""
+    """One partition. `offset` is that of the last changelog record in it (-1: none), `epoch` its writer's (0: none).
+
+    While `abandoned` is set, `items` raises `Abandoned` at the next record: whoever reads in a thread ends soon.
+    """
 
     offset: int
     epoch: int
+    abandoned: bool
 
     def get(self, key: bytes) -> bytes | None: ...
     def items(self) -> Iterable[tuple[bytes, bytes]]: ...
@@ -62,6 +70,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.offset = -1
         self.epoch = 0
+        self.abandoned = False
         self._values: dict[bytes, bytes] = {}
 
     def get(self, key: bytes) -> bytes | None:
@@ -70,7 +79,10 @@ class MemoryStore:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All records; what is written meanwhile does not show."""
-        return iter(list(self._values.items()))
+        for item in list(self._values.items()):
+            if self.abandoned:
+                raise Abandoned
+            yield item
 
     def write(self, writes: Iterable[Write], position: tuple[int, int] | None) -> None:
         """See `PartitionStore.write`."""
@@ -103,6 +115,7 @@ class DiskStore:
         tables.set_bloom_filter(10, False)
         options.set_block_based_table_factory(tables)
         self._folder = folder
+        self.abandoned = False
         try:
             self._db: Any = rocksdict.Rdict(str(folder), options=options)
         except Exception as error:  # rocksdict has no type of its own
@@ -125,6 +138,8 @@ class DiskStore:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All records; what is written meanwhile does not show."""
         for key, value in self._db.items():
+            if self.abandoned:
+                raise Abandoned
             if key != _POSITION:
                 yield key, value
 

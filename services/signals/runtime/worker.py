@@ -97,10 +97,11 @@ class Recovered(Protocol):
     def fence(self, partition: int) -> Any: ...
 
 
-async def in_thread(work: Callable[[], None]) -> None:
-    """Do `work` in a thread of its own, that the loop may answer meanwhile. Raises what it raises.
+async def restored(engine: PartitionEngineLike, store: PartitionStore) -> None:
+    """Let the engine read its state in a thread of its own, that the loop may answer meanwhile. Raises what that raises.
 
-    Nobody waits for the thread at the process's end, as asyncio would for those of its own.
+    Where the caller is cancelled the reading is abandoned and its end is awaited, which takes one record: RocksDB does not
+    bear that a copy is closed while it is read, it takes the process down.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
@@ -112,14 +113,21 @@ async def in_thread(work: Callable[[], None]) -> None:
     def run() -> None:
         problem = None
         try:
-            work()
+            engine.restore()
         except Exception as error:
             problem = error
         with suppress(RuntimeError):  # the loop is closed: the process ends
             loop.call_soon_threadsafe(tell, problem)
 
-    threading.Thread(target=run, name="restore", daemon=True).start()
-    await done
+    store.abandoned = False
+    thread = threading.Thread(target=run, name="restore", daemon=True)
+    thread.start()
+    try:
+        await done
+    except asyncio.CancelledError:
+        store.abandoned = True
+        thread.join()
+        raise
 
 
 class Worker:
@@ -185,7 +193,7 @@ class Worker:
             async with self._stores.reading:
                 if self._generation() != generation:
                     return {}  # partitions moved: they are opened again
-                await in_thread(engine.restore)
+                await restored(engine, store)
             applied = zip(self._topics, engine.applied, strict=True)
             checks.not_cut({(topic, number): offset for topic, offset in applied}, ends)
             self._busy.add(number)
