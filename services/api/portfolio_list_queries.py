@@ -79,7 +79,6 @@ async def listed(
     FROM a JOIN z ON z.account_id = a.account_id
     WHERE {where} ORDER BY {amount} DESC, a.account_id LIMIT :most
     """
-    await connection.execute(text("SET LOCAL jit = off"))
     rows = await connection.execute(text(statement), given)
     found = [msgspec.convert(dict(row._mapping), Listed) for row in rows]
     if len(found) <= LISTED:

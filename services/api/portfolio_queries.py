@@ -455,7 +455,6 @@ async def _look(connection: AsyncConnection, asked: Asked, group: str | None, *,
     await connection.execute(text("SET LOCAL work_mem = '64MB'"))
     # A year by product takes 4 s at 100,000 accounts on a quiet machine. The driver gives up after ten.
     await connection.execute(text("SET LOCAL statement_timeout = '9s'"))
-    await connection.execute(text("SET LOCAL jit = off"))
     keys = ("GROUPING(grp) = 1 AS whole, grp" if group else "true AS whole, NULL") + ' AS "group"'
     sets = [*(["()"] if whole else []), *(["(grp)"] if group else [])]
     by = f"GROUPING SETS ({', '.join(sets)})"

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.codec import decode_any
 from schemas.envelope import Event
-from schemas.events import EVENT_TYPES
+from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from services.common.recording import Line
 from services.demo import portfolio
 from services.signals.backtest.run import Backtest
@@ -20,7 +20,7 @@ ACCOUNTS = 40
 RUN_START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 
-@pytest.mark.parametrize("topics", [("usage",), ("usage", "support", "billing", "accounts", "engagement")])
+@pytest.mark.parametrize("topics", [("usage",), INPUT_TOPICS], ids=["usage alone", "everything"])
 def test_no_signal_is_raised_on_most_accounts_because_their_history_is_missing(topics: tuple[str, ...]) -> None:
     """A portfolio in its ordinary course, of which only what happens from one day on is seen."""
     lines, seen = [], set()

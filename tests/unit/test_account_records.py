@@ -8,17 +8,14 @@ from typing import Any
 
 import msgspec
 
-from schemas.codec import decode, decode_any
+from schemas.codec import decode_any
 from schemas.envelope import Event
-from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from services.demo import portfolio
-from services.signals.backtest.run import MemoryStore
-from services.signals.catalogue import load
 from services.signals.core import codec
-from services.signals.core.partition import Effects, PartitionEngine
+from services.signals.core.partition import Effects
+from tests.partition import Partition
 
 AT = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
-NEVER_FUTURE = 1 << 62
 USE = (
     b'{"specversion":"1.0","id":"use-%d","source":"t","type":"usage.feature_used","subject":"acme",'
     b'"time":"2026-03-02T09:00:%02dZ","data":{"feature":"f"}}'
@@ -26,44 +23,16 @@ USE = (
 PILOT = {"stage": "pilot", "csm": "maria", "pilot": {"start": "2026-03-02", "paid": True, "readiness": {}}}
 
 
-class Bench:
-    """One partition and its store; each event is an effect of its own."""
+class Bench(Partition):
+    """Each event is an effect of its own, a second after the one before."""
 
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.sent = 0
-        self.restart()
-
-    def restart(self) -> None:
-        self.engine = PartitionEngine(0, INPUT_TOPICS, load(), self.store, partitions=1)
-        self.engine.restore()
-
-    def effect(self) -> Effects:
-        effects = self.engine.take(1, float(self.sent))
-        for key, value in effects.state:
-            if value is None:
-                self.store.pop(key, None)
-            else:
-                self.store[key] = value
-        return effects
+    sent = 0
 
     def say(self, kind: str, data: dict[str, Any], minute: int) -> Effects:
-        topic = EVENT_TYPES[kind].topic
         self.sent += 1
-        value = msgspec.json.encode(
-            {
-                "specversion": "1.0",
-                "id": str(self.sent),
-                "source": "t",
-                "type": kind,
-                "subject": "acme",
-                "time": AT + dt.timedelta(minutes=minute),
-                "data": data,
-            }
-        )
-        event = decode(topic, b"acme", value)
-        self.engine.apply(INPUT_TOPICS.index(topic), self.sent, b"acme", value, event, NEVER_FUTURE)
-        return self.effect()
+        value = {"specversion": "1.0", "id": str(self.sent), "source": "t", "type": kind, "subject": "acme"}
+        self.put(msgspec.json.encode({**value, "time": AT + dt.timedelta(minutes=minute), "data": data}))
+        return self.take(float(self.sent))
 
 
 def kinds(effects: Effects) -> set[bytes]:
@@ -90,11 +59,11 @@ def test_a_restart_publishes_what_the_last_effect_said_and_nothing_older() -> No
     said = bench.say("account.updated", PILOT, 0).signals
     assert said
     bench.restart()
-    again = bench.effect().signals
+    again = bench.take(1.0).signals
     assert [(topic, value) for topic, _, value, _ in again] == [(topic, value) for topic, _, value, _ in said]
     bench.say("usage.feature_used", {"feature": "f"}, 1)
     bench.restart()
-    assert not bench.effect().signals
+    assert not bench.take(1.0).signals
 
 
 def test_an_erased_account_has_nothing_left_in_any_record() -> None:
@@ -114,11 +83,9 @@ def test_the_hot_record_of_a_customer_stays_under_a_kilobyte() -> None:
         assert isinstance(event, Event)
         if event.subject is None:
             continue  # what is said to every account is in the partition's record
-        topic = INPUT_TOPICS.index(EVENT_TYPES[event.type].topic)
-        bench.engine.apply(topic, number, event.subject.encode(), raw, event, NEVER_FUTURE)
+        bench.put(raw, event.subject.encode())
         if number % 200 == 0:
-            bench.sent += 10  # health has its turn
-            bench.effect()
+            bench.take(number / 20)  # health has its turn
     sizes = [len(value) for key, value in bench.store.items() if key[:1] == codec.ACCOUNT]
     assert len(sizes) >= 30
     assert statistics.median(sizes) < 1000
@@ -129,11 +96,9 @@ def test_while_behind_health_waits_half_a_minute_but_for_what_is_told_at_once() 
     bench.say("usage.feature_used", {"feature": "f"}, 0)
 
     def told(at: float, *, behind: bool) -> int:
-        topic = INPUT_TOPICS.index("usage")
         bench.sent += 1
-        value = USE % (bench.sent, bench.sent)
-        bench.engine.apply(topic, bench.sent, b"acme", value, decode("usage", b"acme", value), NEVER_FUTURE)
-        return len(bench.engine.take(1, at, behind=behind).health)
+        bench.put(USE % (bench.sent, bench.sent))
+        return len(bench.take(at, behind=behind).health)
 
     first = 100.0
     assert told(first, behind=True) == 1

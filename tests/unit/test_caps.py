@@ -4,70 +4,45 @@ from __future__ import annotations
 
 import json
 
-from schemas.codec import decode
-from schemas.events import INPUT_TOPICS
-from services.signals.backtest.run import MemoryStore
-from services.signals.catalogue import load
 from services.signals.core.caps import Near
-from services.signals.core.partition import Effects, PartitionEngine
+from services.signals.core.partition import Effects
 from services.signals.core.state import MAX_OPEN_INVOICES
+from tests.partition import Partition
 
-INVOICES = INPUT_TOPICS.index("invoices")
 NEARLY = 400
 
 
-class Books:
-    """One account's invoices, over a store that survives restarts."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.sent = 0
-        self.restart()
-
-    def restart(self) -> None:
-        self.engine = PartitionEngine(0, INPUT_TOPICS, load(), self.store, partitions=1)
-        self.engine.restore()
-
-    def say(self, what: str, first: int, last: int) -> Effects:
-        """Issue or pay the invoices from `first` up to but not `last`, as one effect."""
-        for number in range(first, last):
-            data = {"invoice_id": f"i{number}", "amount": "10.00", "currency": "EUR"}
-            data |= {"due": "2026-12-01"} if what == "issued" else {}
-            event = {"specversion": "1.0", "id": f"{what}-{number}", "source": "books", "type": f"invoice.{what}"}
-            event |= {"subject": "acme", "time": "2026-03-02T09:00:00Z", "data": data}
-            value = json.dumps(event).encode()
-            decoded = decode("invoices", b"acme", value)
-            self.engine.apply(INVOICES, self.sent, b"acme", value, decoded, 1 << 62)
-            self.sent += 1
-        effects = self.engine.take(1, 0.0)
-        for key, stored in effects.state:
-            if stored is None:
-                self.store.pop(key, None)
-            else:
-                self.store[key] = stored
-        return effects
+def say(books: Partition, what: str, first: int, last: int) -> Effects:
+    """Issue or pay the invoices from `first` up to but not `last`, as one effect."""
+    for number in range(first, last):
+        data = {"invoice_id": f"i{number}", "amount": "10.00", "currency": "EUR"}
+        data |= {"due": "2026-12-01"} if what == "issued" else {}
+        event = {"specversion": "1.0", "id": f"{what}-{number}", "source": "books", "type": f"invoice.{what}"}
+        event |= {"subject": "acme", "time": "2026-03-02T09:00:00Z", "data": data}
+        books.put(json.dumps(event).encode())
+    return books.take()
 
 
 def test_an_account_is_told_once_when_four_fifths_are_open_and_again_after_it_had_room() -> None:
-    books = Books()
-    assert books.say("issued", 0, NEARLY - 1).near_cap == []
-    assert books.say("issued", NEARLY - 1, NEARLY).near_cap == [Near("acme", "invoices", NEARLY, MAX_OPEN_INVOICES)]
+    books = Partition()
+    assert say(books, "issued", 0, NEARLY - 1).near_cap == []
+    assert say(books, "issued", NEARLY - 1, NEARLY).near_cap == [Near("acme", "invoices", NEARLY, MAX_OPEN_INVOICES)]
     assert books.engine.near_cap == {"invoices": 1}
-    assert books.say("issued", NEARLY, NEARLY + 1).near_cap == []
-    assert books.say("paid", 0, 2).near_cap == []
+    assert say(books, "issued", NEARLY, NEARLY + 1).near_cap == []
+    assert say(books, "paid", 0, 2).near_cap == []
     assert books.engine.near_cap == {}
-    assert len(books.say("issued", NEARLY + 1, NEARLY + 2).near_cap) == 1
+    assert len(say(books, "issued", NEARLY + 1, NEARLY + 2).near_cap) == 1
 
 
 def test_what_is_passed_over_is_counted_over_restarts() -> None:
-    books = Books()
-    books.say("issued", 0, MAX_OPEN_INVOICES)
+    books = Partition()
+    say(books, "issued", 0, MAX_OPEN_INVOICES)
     assert books.engine.over_cap == 0
-    books.say("issued", MAX_OPEN_INVOICES, MAX_OPEN_INVOICES + 3)
+    say(books, "issued", MAX_OPEN_INVOICES, MAX_OPEN_INVOICES + 3)
     assert books.engine.over_cap == 3
     books.restart()
     assert books.engine.over_cap == 3
-    assert len(books.say("issued", MAX_OPEN_INVOICES + 3, MAX_OPEN_INVOICES + 4).near_cap) == 1
+    assert len(say(books, "issued", MAX_OPEN_INVOICES + 3, MAX_OPEN_INVOICES + 4).near_cap) == 1
     assert books.engine.over_cap == 4
     counters = books.engine.counters
     assert sum(counters["applied"]) == sum(counters["records"]) == MAX_OPEN_INVOICES + 4

@@ -6,18 +6,12 @@ import json
 
 import pytest
 
-from schemas.codec import decode
-from schemas.events import EVENT_TYPES, INPUT_TOPICS
-from services.signals.backtest.run import MemoryStore
-from services.signals.catalogue import load
-from services.signals.core.partition import PartitionEngine
-
-KEY = b"acme"
+from tests.partition import Partition
 
 
-def event(number: int, kind: str, time: str, **data: object) -> tuple[str, bytes]:
+def event(number: int, kind: str, time: str, **data: object) -> bytes:
     value = {"specversion": "1.0", "id": f"e{number}", "source": "app", "type": kind, "subject": "acme", "time": time}
-    return EVENT_TYPES[kind].topic, json.dumps({**value, "data": data}).encode()
+    return json.dumps({**value, "data": data}).encode()
 
 
 BEFORE = {
@@ -36,40 +30,18 @@ AFTER = {
 }
 
 
-class Driven:
-    """One partition over a store in memory."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.engine = PartitionEngine(0, INPUT_TOPICS, load(), self.store, partitions=1)
-        self.offsets = dict.fromkeys(INPUT_TOPICS, 0)
-
-    def put(self, topic: str, value: bytes) -> None:
-        self.engine.apply(
-            INPUT_TOPICS.index(topic), self.offsets[topic], KEY, value, decode(topic, KEY, value), 1 << 62
-        )
-        self.offsets[topic] += 1
-
-    def take(self) -> None:
-        for key, value in self.engine.take(1, 0.0).state:
-            if value is None:
-                self.store.pop(key, None)
-            else:
-                self.store[key] = value
-
-
 @pytest.mark.parametrize("what", BEFORE)
 def test_nothing_comes_back(what: str) -> None:
-    together, apart = Driven(), Driven()
+    together, apart = Partition(), Partition()
     for driven in (together, apart):
-        driven.put(*BEFORE[what])
+        driven.put(BEFORE[what])
         if what == "ticket":
-            driven.put(*CLOSED)
+            driven.put(CLOSED)
         driven.take()
-        driven.put(*ERASED)
+        driven.put(ERASED)
         if driven is apart:
             driven.take()
-        driven.put(*AFTER[what])
+        driven.put(AFTER[what])
         driven.take()
     bodies = [
         {key: value[22:] for key, value in driven.store.items() if key[:1] in b"uti"} for driven in (together, apart)
