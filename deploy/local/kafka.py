@@ -95,7 +95,11 @@ class LocalKafka:
         process.end_recorded(self.record, patience=0)
 
     def delete_all_topics(self) -> None:
-        """Delete every topic but the broker's own, and return once they are gone."""
+        """Delete every topic but the broker's own, and return once they are gone.
+
+        A broker that was frozen has to register anew, and names no brokers until it has: it is waited for.
+        """
+        self.wait_ready()
         asyncio.run(_delete_all_topics(self.bootstrap))
 
     async def ready(self, within: float = READY_WITHIN_S) -> None:

@@ -43,6 +43,31 @@ def test_while_a_process_still_loads_its_code(tmp_path: Path) -> None:
         assert stop(process, tmp_path / "slow_to_load.py") < WITHIN_S
 
 
+def test_while_something_does_not_let_itself_be_cancelled(tmp_path: Path) -> None:
+    script = (
+        "import asyncio\n"
+        "from services.signals.runtime import main\n"
+        "async def deaf(self, stop):\n"
+        "    print('deaf', flush=True)\n"
+        "    while True:\n"
+        "        try:\n"
+        "            await asyncio.sleep(60)\n"
+        "        except asyncio.CancelledError:\n"
+        "            pass\n"
+        "main.Process.run = deaf\n"
+        "main.run(lambda config: None)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"deaf\n"
+        try:
+            assert stop(process, tmp_path) < WITHIN_S
+        finally:
+            process.kill()
+
+
 def test_while_no_broker_answers(tmp_path: Path) -> None:
     broker, port = free_ports(2)
     env = clean_environment() | {
@@ -99,4 +124,5 @@ def test_while_the_broker_hangs(group: bench.Group, kafka: LocalKafka) -> None:
         assert stop(group.processes["a"], group.folder / "a.log") < WITHIN_S
     finally:
         process.send_signal(signal.SIGCONT)
+        kafka.wait_ready()  # it registers anew: until then it names no brokers, and the next test's topics are its own
         load.finish()

@@ -337,8 +337,16 @@ def run(core: Callable[[Settings], Core] = real_core) -> None:
     quiet.install()
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the consumer's thread
     collector.collect_seldom()
-    code = asyncio.run(_run(config, core))
-    # All is closed and said. Taking the interpreter apart object by object would cost seconds that a takeover waits.
+    asyncio.run(_run_and_leave(config, core))
+
+
+async def _run_and_leave(config: Settings, core: Callable[[Settings], Core]) -> None:
+    """Run, and end the process from within the loop.
+
+    All is closed and said by then. Closing the loop would wait for every task that is left, and a commit to a broker that
+    hangs does not end when it is cancelled; taking the interpreter apart would cost seconds that a takeover waits.
+    """
+    code = await _run(config, core)
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
