@@ -12,7 +12,7 @@ from schemas.codec import decode_any
 from schemas.envelope import Event
 from services.demo import portfolio
 from services.signals.core import codec
-from services.signals.core.partition import Effects
+from services.signals.core.partition import HOT_BYTES, Effects
 from tests.partition import Partition
 
 AT = dt.datetime(2026, 3, 2, 9, tzinfo=dt.UTC)
@@ -20,6 +20,8 @@ USE = (
     b'{"specversion":"1.0","id":"use-%d","source":"t","type":"usage.feature_used","subject":"acme",'
     b'"time":"2026-03-02T09:00:%02dZ","data":{"feature":"f"}}'
 )
+USE_BY = USE.replace(b'"f"}', b'"f","user":"%s"}')
+EPOCH = dt.date(1970, 1, 1)
 PILOT = {"stage": "pilot", "csm": "maria", "pilot": {"start": "2026-03-02", "paid": True, "readiness": {}}}
 
 
@@ -27,6 +29,10 @@ class Bench(Partition):
     """Each event is an effect of its own, a second after the one before."""
 
     sent = 0
+
+    def use(self, user: str) -> None:
+        self.sent += 1
+        self.put(USE_BY % (self.sent, self.sent, user.encode()))
 
     def say(self, kind: str, data: dict[str, Any], minute: int) -> Effects:
         self.sent += 1
@@ -88,7 +94,27 @@ def test_the_hot_record_of_a_customer_stays_under_a_kilobyte() -> None:
             bench.take(number / 20)  # health has its turn
     sizes = [len(value) for key, value in bench.store.items() if key[:1] == codec.ACCOUNT]
     assert len(sizes) >= 30
-    assert statistics.median(sizes) < 1000
+    assert statistics.median(sizes) < 900
+    assert max(sizes) <= HOT_BYTES
+
+
+def test_the_days_of_users_wait_in_the_hot_record_while_it_is_small() -> None:
+    bench = Bench()
+    small, long = [f"u{number}" for number in range(14)], [f"{number:02}" + "x" * 90 for number in range(14)]
+    for user in small:
+        bench.use(user)
+    bench.take(1.0)
+    assert codec.USER not in {key[:1] for key in bench.store}
+    for user in long:
+        bench.use(user)
+    bench.take(2.0)
+    assert len(bench.store[codec.ACCOUNT + b"acme"]) <= HOT_BYTES
+    assert {key for key in bench.store if key[:1] == codec.USER} >= {
+        codec.sub_key(codec.USER, b"acme", user) for user in long
+    }
+    bench.restart()
+    account = bench.engine._account(b"acme")
+    assert {bench.engine.active(account, user, -1) for user in (*small, *long)} == {AT.toordinal() - EPOCH.toordinal()}
 
 
 def test_while_behind_health_waits_half_a_minute_but_for_what_is_told_at_once() -> None:

@@ -52,8 +52,8 @@ def use(who: Account, feature: str, day: int, **more: object) -> int:
 def stored(who: Account) -> Account:
     """The account as it is read from its bytes."""
     dossier = codec.decode_dossier(b"o", codec.encode_dossier(who.dossier, 1, 1))
-    store = dict(codec.encode_account(who, 1, 1))
-    return codec.decode_account(b"aacme", store[b"aacme"], store.get, [], 1, lambda _: dossier)
+    hot = codec.encode_account(who, 1, 1)
+    return codec.decode_account(b"aacme", hot, {}.get, [], 1, lambda _: dossier)
 
 
 def days_of(bits: int, today: int) -> set[int]:

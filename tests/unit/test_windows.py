@@ -21,7 +21,7 @@ def stored(account: Account, store: dict[bytes, bytes]) -> Account:
         store[b"hacme"] = codec.encode_history(account, 1, 1)
         account.windows.stale = False
         account.windows.changed = {}
-    store.update(codec.encode_account(account, 1, 1))
+    store[b"aacme"] = codec.encode_account(account, 1, 1)
     return codec.decode_account(b"aacme", store[b"aacme"], store.get, [], 5)
 
 

@@ -17,8 +17,8 @@ KEPT_DAYS: Final = 64
 LAST_BIT: Final = KEPT_DAYS - 1
 WAITING_DAYS: Final = 63
 """From the first day that waits, the days whose use may wait with it."""
-WAITING_FEATURES: Final = 32
-WAITING_USERS: Final = 12
+WAITING_FEATURES: Final = 16
+WAITING_USERS: Final = 8
 MAX_FEATURES: Final = 300
 """Features that are told apart: beyond it the one that has been unused for longest is forgotten."""
 MAX_USERS: Final = 50

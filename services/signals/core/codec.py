@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from services.signals.core import codec_1
 from services.signals.core.contacts import Contacts
 from services.signals.core.contract import Profile
-from services.signals.core.days import NEVER
+from services.signals.core.days import DAY_US, NEVER
 from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode, Past
 from services.signals.core.records import Invoice, Ticket, User
@@ -25,6 +25,8 @@ from services.signals.core.windows import MEASURES, Windows
 from services.signals.core.world import World
 
 VERSION: Final = 4
+DAYS_BELOW: Final = 1_000_000
+"""A stored deadline below this is a day since 1970, any other an instant in µs: no account's clock is in 1970's first second."""
 OLDEST: Final = 1
 """The oldest format that is read."""
 TOLD_APART: Final = 4
@@ -219,32 +221,41 @@ def decode_partition(key: bytes, value: bytes) -> PartitionState:
     return state
 
 
-def encode_account(account: Account, epoch: int, effect: int, due_now: bool = False) -> list[tuple[bytes, bytes]]:
-    """What changed of the account's own records, the hot one last; its header tells when time alone may change it next."""
+def encode_others(account: Account, epoch: int, effect: int) -> list[tuple[bytes, bytes]]:
+    """What changed of the account's records beside the hot one: profile and contacts, episodes with the outbox."""
+    hot = account.hot
+    records: list[tuple[bytes, bytes]] = []
+    # Compared as bytes: whoever changes a profile or an episode need not think of saying so.
+    cold = _pack(Cold(hot.profile, hot.contacts))
+    if cold != account.cold:
+        account.cold = cold
+        records.append((COLD + account.key, _header(COLD, epoch, effect) + cold))
+    told = _pack(Told(hot.episodes, hot.past))
+    if told != account.told or hot.outbox:
+        account.told = told
+        body = _pack(Told(hot.episodes, hot.past, hot.outbox)) if hot.outbox else told
+        records.append((TOLD + account.key, _header(TOLD, epoch, effect) + body))
+    return records
+
+
+def encode_account(account: Account, epoch: int, effect: int, due_now: bool = False) -> bytes:
+    """The account's hot record; its header tells when time alone may change the account next."""
     hot, windows = account.hot, account.windows
     hot.counts_today = windows.now
     hot.counts_changed = windows.changed
     hot.own_measures = [*windows.own]
     profile, contacts, episodes, past, outbox = hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox
-    records: list[tuple[bytes, bytes]] = []
-    # Compared as bytes: whoever changes a profile or an episode need not think of saying so.
-    cold = _pack(Cold(profile, contacts))
-    if cold != account.cold:
-        account.cold = cold
-        records.append((COLD + account.key, _header(COLD, epoch, effect) + cold))
-    told = _pack(Told(episodes, past))
-    if told != account.told or outbox:
-        account.told = told
-        body = _pack(Told(episodes, past, outbox)) if outbox else told
-        records.append((TOLD + account.key, _header(TOLD, epoch, effect) + body))
+    due = hot.due
+    soonest = 0 if due_now else account.own_due()
     hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox = _PROFILE, _CONTACTS, {}, {}, []
+    # Nearly all deadlines are midnights: as days they take a third of the room.
+    hot.due = {rank: at // DAY_US if at % DAY_US == 0 else at for rank, at in due.items()}
     try:
         body = _pack(hot)
     finally:
         hot.profile, hot.contacts, hot.episodes, hot.past, hot.outbox = profile, contacts, episodes, past, outbox
-    due = 0 if due_now else account.own_due()
-    records.append((ACCOUNT + account.key, _header(ACCOUNT, epoch, effect, due) + body))
-    return records
+        hot.due = due
+    return _header(ACCOUNT, epoch, effect, soonest) + body
 
 
 def encode_history(account: Account, epoch: int, effect: int) -> bytes:
@@ -303,6 +314,7 @@ def _in_order[T](counts: list[T], had: list[int], own: Sequence[int], nothing: T
 
 def _account(body: memoryview, history: memoryview | None, own: Sequence[int]) -> tuple[Hot, Windows]:
     hot = _hot(body)
+    hot.due = {rank: at * DAY_US if at < DAYS_BELOW else at for rank, at in hot.due.items()}
     windows = Windows(hot.windows_today, own)
     if history is not None:
         past = _history(history)

@@ -43,6 +43,8 @@ CHUNKS_MERGED: Final = 16
 CACHED_ACCOUNTS: Final = 32_000
 CACHED_USERS: Final = 20_000
 USERS_INLINE: Final = 16
+HOT_BYTES: Final = 1000
+"""What an account's hot record has at most while something in it can wait elsewhere: the days of users then do."""
 WEEKS_US: Final = (WEEKS - 1) * 7 * DAY_US
 ERASED: Final = EVENT_TYPES["account.erased"].event
 RELEASED: Final = EVENT_TYPES["feature.released"].event
@@ -878,6 +880,15 @@ class PartitionEngine:
     def _records_of(self, account: Account, epoch: int, records: list[tuple[bytes, bytes | None]]) -> None:
         """Add the account's changed records, its own last."""
         key, effect = account.key, self.state.effect
+        if account.windows.stale:
+            records.append((codec.HISTORY + key, codec.encode_history(account, epoch, effect)))
+            account.windows.stale = False
+            account.windows.changed = {}
+        waiting = key in self._health_waiting  # due at once after a restart: its health was not published
+        hot = codec.encode_account(account, epoch, effect, waiting)
+        if len(hot) > HOT_BYTES and account.hot.users_active:
+            self._spill_users(account)
+            hot = codec.encode_account(account, epoch, effect, waiting)
         if account.dirty_users:
             prefix = codec.sub_key(codec.USER, key, "")
             users = account.users
@@ -898,15 +909,11 @@ class PartitionEngine:
             account.tickets.clear()
         if account.invoices:
             account.invoices.clear()
-        if account.windows.stale:
-            records.append((codec.HISTORY + key, codec.encode_history(account, epoch, effect)))
-            account.windows.stale = False
-            account.windows.changed = {}
         if account.dirty_dossier:
             records.append((codec.DOSSIER + key, codec.encode_dossier(account.dossier, epoch, effect)))
             account.dirty_dossier = False
-        waiting = key in self._health_waiting  # due at once after a restart: its health was not published
-        records += codec.encode_account(account, epoch, effect, waiting)
+        records += codec.encode_others(account, epoch, effect)
+        records.append((codec.ACCOUNT + key, hot))
 
     def _publish_health(self, effects: Effects, account: Account, now_s: float) -> None:
         state, historical = self.state, self._engine.historical
