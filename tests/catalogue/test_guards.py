@@ -102,6 +102,43 @@ def test_before_the_portfolio_fell_by_an_eighth_an_account_stands_for_itself() -
     assert of(changes, "usage.decline")[0] == ("a00", "usage.decline", "raised", 67.0)
 
 
+def fallen(accounts: int, outage: float) -> list[bytes]:
+    """20 uses a day; account 0 has 12 from day 60 on, and everybody `outage` of theirs from day 90 to day 97."""
+
+    def uses(account: int, day: int) -> int:
+        own = 12 if account == 0 and day >= 60 else 20
+        return round(own * outage) if 90 <= day < 98 else own
+
+    return everybody(accounts, 120, uses)
+
+
+def test_what_all_share_makes_no_open_decline_critical() -> None:
+    """It is open from day 78 on (18 days of 12 are 416 of 560). Five days with nothing leave 276, less than 280, on day 95.
+
+    With as much more as the others lost, 17.9 % then and 28.6 % in the end, it keeps 60 %.
+    """
+    held = of(told(fallen(25, 0.0), 119), "usage.decline")
+    assert [change for change in held if change[0] == "a00"] == [("a00", "usage.decline", "raised", 78.0)]
+    alone = of(told(fallen(19, 0.0), 119), "usage.decline")
+    assert [change[2:] for change in alone if change[0] == "a00"] == [("raised", 78.0), ("escalated", 95.0)]
+
+
+def test_an_escalation_waits_for_the_measure_and_is_that_of_the_midnight() -> None:
+    days = [measured(day, day + 1 + 30 / 1440, usage_change=0.0) for day in range(90, 110)]
+    changes = of(told(by_time([*fallen(1, 0.0), *days]), 119), "usage.decline")
+    assert [change[2:] for change in changes] == [("raised", 78.0), ("escalated", 95.0)]
+    days = [measured(day, day + 1 + 30 / 1440, usage_change=-0.179) for day in range(90, 111)]
+    changes = of(told(by_time([*fallen(1, 0.0), *days]), 110), "usage.decline")
+    assert [change[2:] for change in changes if change[3] < 111] == [("raised", 78.0)]  # of the last midnight nothing is told
+
+
+def test_an_open_decline_ends_while_it_waits_for_the_measure() -> None:
+    """On day 95 it would be critical; ten minutes later 300 more uses of the day before are told."""
+    lines = by_time([*fallen(1, 0.0), line("b", 95.005, 1), measured(94, 95 + 30 / 1440, usage_change=0.0)])
+    lines.insert(next(n for n, raw in enumerate(lines) if b"m94" in raw), line("a00", 94.5, 300))
+    assert [change[2:] for change in of(told(lines, 95), "usage.decline")] == [("raised", 78.0), ("cleared", 95.0)]
+
+
 def test_a_small_portfolio_is_never_guarded() -> None:
     uses = lambda a, day: 20 if day < 60 else 12  # noqa: E731
     changes = told(everybody(19, 100, uses), 99)

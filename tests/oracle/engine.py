@@ -46,7 +46,11 @@ def counted() -> Catalogue:
     """
     whole = load()
     known = {signal.name for signal in SIGNALS}
-    signals = [structs.replace(signal, explained=None, held_by=()) for signal in whole.signals if signal.id in known]
+    signals = [
+        structs.replace(signal, explained=None, worse_explained=None, held_by=())
+        for signal in whole.signals
+        if signal.id in known
+    ]
     return Catalogue(signals, f"{whole.digest}-counted")
 
 

@@ -35,14 +35,24 @@ def _fell(c: Context, peak: float, points: float) -> bool:
     return bool(points <= peak - c.p["points"]) or BAND_RANK[band_of(points, best)] < BAND_RANK[best]
 
 
+def _alone(c: Context) -> float | None:
+    """The score as it would be had not all accounts used less; None where they did not, or it is not known."""
+    account, shared = c.account, c.shared(c.today - 1)
+    if shared is None or not -1 < shared <= -c.p["shared_min"]:
+        return None
+    weights = c.catalogue.score_weights[account.hot.profile.tier]
+    return round(min(100.0, account.hot.score + regained(account, c.now, shared, weights)), 1)
+
+
 def _explained(c: Context) -> bool:
     """Whether it is no fall once what all accounts used less is given back."""
-    account, peak, shared = c.account, _peak(c), c.shared(c.today - 1)
-    if peak is None or shared is None or not -1 < shared <= -c.p["shared_min"]:
-        return False
-    weights = c.catalogue.score_weights[account.hot.profile.tier]
-    points = round(min(100.0, account.hot.score + regained(account, c.now, shared, weights)), 1)
-    return not _fell(c, peak.points, points)
+    peak, alone = _peak(c), _alone(c)
+    return peak is not None and alone is not None and not _fell(c, peak.points, alone)
+
+
+def _worse_explained(c: Context) -> bool:
+    alone = _alone(c)
+    return alone is not None and band_of(alone) != "critical"
 
 
 def _raises(c: Context) -> Finding | None:
@@ -82,7 +92,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="health.drop",
-    version=2,
+    version=3,
     title="Health is falling",
     kind="risk",
     family="health",
@@ -95,8 +105,8 @@ SIGNAL = Signal(
         "when the score is within 5 points of it and in its band, or after 90 days as the new normal. A band is left "
         "downwards 2 points below where it begins. The score is settled when each day ends, and at once when anything but "
         "the running day's usage changes it. Where the portfolio, or its tier of it, was used at least 5 % less over the last "
-        "28 complete days than over the 28 before, it is raised only if it holds for the score that the account would have "
-        "with as much more usage and active users."
+        "28 complete days than over the 28 before, it is raised, and becomes critical, only if that holds for the score that "
+        "the account would have with as much more usage and active users."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), law 4",
     reads=Fact.SCORE,
@@ -124,6 +134,7 @@ SIGNAL = Signal(
     held_by=("usage", "tickets", "invoices", "engagement"),
     hole_days=28,
     explained=_explained,
+    worse_explained=_worse_explained,
     describe=_describe,
     refuses=remembered((31, "days")),
     warming_days=30,

@@ -23,6 +23,11 @@ def _explained(c: Context) -> bool:
     return c.fell_like_all(change, c.p["raise_at"] - 1)
 
 
+def _worse_explained(c: Context) -> bool:
+    change = c.account.windows.complete_28(USAGE) / c.open.frozen["baseline"] - 1
+    return c.fell_like_all(change, c.p["critical_at"] - 1, fall=c.p["raise_at"] - 1)
+
+
 def _escalates(c: Context) -> Finding | None:
     current = c.account.windows.complete_28(USAGE)
     if c.open.severity != "critical" and current <= c.p["critical_at"] * c.open.frozen["baseline"]:
@@ -99,7 +104,7 @@ def _describe(c: Context) -> tuple[str, list[Evidence]]:
 
 SIGNAL = Signal(
     id="usage.decline",
-    version=3,
+    version=4,
     title="Usage is falling",
     kind="risk",
     family="usage",
@@ -110,8 +115,8 @@ SIGNAL = Signal(
         "Feature uses in production over the 28 complete days before today are at most 75 % of those over the 28 days "
         "before, which were at least 20. The baseline is frozen at the raise. Clears at 85 % of it, or after 90 days "
         "as the new normal. Judged at midnights and at late events. Held back where the portfolio fell by half of that or "
-        "more, unless it fell to 75 % against the portfolio too; and while a source of its usage is stale or was within "
-        "the last 28 days."
+        "more, unless it fell to 75 % against the portfolio too (and to half, for it to become critical); and while a source "
+        "of its usage is stale or was within the last 28 days."
     ),
     source="Customer Success (Mehta, Steinman, Murphy), ch. 17",
     reads=Fact.LATE_USAGE,
@@ -136,6 +141,7 @@ SIGNAL = Signal(
     held_by=("usage",),
     hole_days=28,
     explained=_explained,
+    worse_explained=_worse_explained,
     describe=_describe,
 )
 

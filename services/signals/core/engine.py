@@ -425,13 +425,15 @@ class Engine:
         """Judge what the context is aimed at, whose deadline was `named` (0 for none): at once, or when the portfolio's measure
         of the day that ended is there, an hour after the midnight at the latest. The next deadline, or NEVER."""
         guarded = signal.explained is not None
-        if context.episode is not None or not (guarded or USAGE in signal.held_by):
+        is_open = context.episode is not None
+        if signal.worse_explained is None if is_open else not (guarded or USAGE in signal.held_by):
             return self._judge_one(context, signal, late)
         last = context.now - context.now % DAY_US
         if named != last + AWAITED_US:
             return self._judge_one(context, signal, late, waits=context.midnight or (guarded and late))
         if context.now < named:
-            return named
+            # An open episode may end meanwhile; whether it got worse is judged as of the midnight, when that is known.
+            return min(named, self._judge_one(context, signal, late, waits=True, known_at=last)) if is_open else named
         # It waited for the portfolio's measure: the decision is that of the midnight.
         now, midnight = context.now, context.midnight
         context.now, context.midnight = last, True
@@ -471,7 +473,8 @@ class Engine:
     ) -> int:
         """Open, escalate or clear; the next instant at which time alone may change it, or NEVER.
 
-        With `waits` it is not opened before the last day's measure is known, or an hour has passed since midnight.
+        With `waits` it is not opened, nor escalated, before the last day's measure is known, or an hour has passed since
+        midnight.
         `known_at` is given where the decision has waited: what was said by then counts.
         """
         today = context.today
@@ -501,9 +504,7 @@ class Engine:
                 wake = 0 if ended else (today + 1) * DAY_US
             else:
                 worse = signal.escalates(context)
-                if worse is not None and self._in_a_hole(context, signal, context.now):
-                    wake = (today + 1) * DAY_US
-                elif worse is not None:
+                if worse is not None and not (wake := self._held(context, signal, waits)):
                     self._escalate(context, signal, worse)
         named = 0 if ended or signal.due is never_due else signal.due(context)
         if named <= context.now:
@@ -517,7 +518,8 @@ class Engine:
             return tomorrow
         if waits and self.world.measure(known_at) is None and known_at < (awaited := awaited_until(known_at)):
             return awaited
-        return tomorrow if signal.explained is not None and signal.explained(context) else 0
+        explained = signal.explained if context.episode is None else signal.worse_explained
+        return tomorrow if explained is not None and explained(context) else 0
 
     def _in_a_hole(self, context: Context, signal: Signal, known_at: int) -> bool:
         """Whether a source that feeds the account is stale, or was within a window that the signal looks at, or was late

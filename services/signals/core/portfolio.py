@@ -139,13 +139,13 @@ def kept(told: PortfolioMeasured, at: int, late: list[int]) -> Measure:
     return Measure(at, told.accounts, (told.usage_change, told.usage_change_day), tiers, late)
 
 
-def explained(change: float, threshold: float, shared: float, share: float = SHARE) -> bool:
+def explained(change: float, threshold: float, shared: float, share: float = SHARE, fall: float | None = None) -> bool:
     """Whether the portfolio's own change explains an account's fall. All are ratios minus one: -0.25 is a quarter less.
 
-    It does when the portfolio fell by at least `share` of the threshold, unless the account is past the threshold even
-    against the portfolio: 60 % less where everybody has 30 % less is 43 % less.
+    It does when the portfolio fell by at least `share` of `fall` (of the threshold, unless given), unless the account is
+    past the threshold even against the portfolio: 60 % less where everybody has 30 % less is 43 % less.
     """
-    if round(shared, 9) > round(share * threshold, 9):
+    if round(shared, 9) > round(share * (threshold if fall is None else fall), 9):
         return False
     return shared <= -1 or round((1 + change) / (1 + shared), 9) > round(1 + threshold, 9)
 

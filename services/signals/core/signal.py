@@ -143,13 +143,16 @@ class Context:
             return None
         return measure.of(self.account.hot.profile.tier)[0]
 
-    def fell_like_all(self, change: float, threshold: float, *, day: int | None = None) -> bool:
-        """Whether a change of usage, where `threshold` is a fall, is explained by what all did. Both are ratios minus one.
+    def fell_like_all(
+        self, change: float, threshold: float, *, day: int | None = None, fall: float | None = None
+    ) -> bool:
+        """Whether a change of usage past `threshold` is explained by what all did. Both are ratios minus one.
 
-        `day` is the last one that the change looks at, yesterday unless given.
+        `day` is the last one that the change looks at, yesterday unless given; `fall` is what the portfolio must have the
+        guard's share of, the threshold unless given.
         """
         shared = self.shared(self.today - 1 if day is None else day)
-        return shared is not None and explained(change, threshold, shared, self.catalogue.guard["share"])
+        return shared is not None and explained(change, threshold, shared, self.catalogue.guard["share"], fall)
 
     @property
     def open(self) -> Episode:
@@ -211,9 +214,9 @@ class Signal(Struct, frozen=True, kw_only=True):
     A condition of absence or drop is `held_by` the topics that it reads: while a source that feeds the account there is
     late or stale it is neither raised nor escalated, nor while a window of `hole_days` days (a number, or the threshold of
     that name) overlaps the hole. With `explained`, which says whether what all accounts did (`Context.shared`) accounts for
-    it, it is not raised where that is so. What reads usage waits at midnights for what was measured of the day that ended,
-    for an hour at most. Signals of scope portfolio are judged for the portfolio alone, when it was measured or a source
-    stopped or returned.
+    it, it is not raised where that is so; with `worse_explained`, not escalated. What reads usage waits at midnights for what
+    was measured of the day that ended, for an hour at most. Signals of scope portfolio are judged for the portfolio alone,
+    when it was measured or a source stopped or returned.
     """
 
     id: str
@@ -248,6 +251,7 @@ class Signal(Struct, frozen=True, kw_only=True):
     held_by: tuple[str, ...] = ()
     hole_days: int | str = 0
     explained: Callable[[Context], bool] | None = None
+    worse_explained: Callable[[Context], bool] | None = None
     refuses: Callable[[Mapping[str, Any]], str] = accepted
 
     def parameters(self, tier: str) -> Mapping[str, Any]:
