@@ -54,22 +54,18 @@ class TriggeredIn(Struct):
     open: int
 
 
-# Raised in the period, cleared in it, open at its end: each is found in an index of its own.
-PARTS: Final = (
-    "1 AS triggered, 0 AS cleared, 0 AS open, NULL::float8 AS days FROM episodes x {join}"
-    " WHERE x.opened_at >= :start AND x.opened_at < :end",
-    "0, 1, 0, date_part('epoch', x.cleared_at - x.opened_at) / 86400 FROM episodes x {join}"
-    " WHERE x.cleared_at >= :start AND x.cleared_at < :end",
-    "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at IS NULL AND x.opened_at < :end",
-    "0, 0, 1, NULL FROM episodes x {join} WHERE x.cleared_at >= :end AND x.opened_at < :end",
+# Each signal that was raised, cleared or open in the period, once: nothing clears before it was raised. Those that cleared
+# and those that did not are found apart, in one index that holds all that is read.
+SEEN: Final = " UNION ALL ".join(
+    f"""SELECT x.account_id, x.signal, x.kind, x.opened_at, x.cleared_at FROM episodes x
+        WHERE {when} AND x.opened_at < :end AND x.account_id <> '{PORTFOLIO_ACCOUNT}'"""
+    for when in ("x.cleared_at >= :start", "x.cleared_at IS NULL")
 )
-SUMS: Final = "sum(triggered) AS triggered, sum(cleared) AS cleared, sum(open) AS open"
-
-
-def _counted(columns: str, join: str) -> str:
-    here = f" AND x.account_id <> '{PORTFOLIO_ACCOUNT}'"
-    return " UNION ALL ".join(f"SELECT {columns}, {part.format(join=join)}{here}" for part in PARTS)
-
+SUMS: Final = """
+  count(*) FILTER (WHERE x.opened_at >= :start) AS triggered, count(*) FILTER (WHERE x.cleared_at < :end) AS cleared,
+  count(*) FILTER (WHERE x.cleared_at >= :end OR x.cleared_at IS NULL) AS open
+"""
+DAYS: Final = "date_part('epoch', x.cleared_at - x.opened_at) / 86400"
 
 OWNERS: Final = """
   SELECT s.signal, (
@@ -82,12 +78,16 @@ OWNERS: Final = """
 
 async def triggered(connection: AsyncConnection, asked: Asked) -> list[Triggered]:
     """Signals by kind, with who should act on them. Those of every account, unless accounts are singled out."""
+    # A percentile that sorts each kind's days by themselves: one over the rows would sort every row by its kind.
     statement = f"""
         WITH j AS ({named(None, f"({stood(asked, None)})")})
-        SELECT signal, kind, {SUMS}, avg(days) AS mean_days,
-          percentile_cont(0.5) WITHIN GROUP (ORDER BY days) AS median_days
-        FROM ({_counted("x.signal, x.kind", "JOIN j ON j.account_id = x.account_id" if asked.where else "")}) x
-        GROUP BY signal, kind ORDER BY 3 DESC, 1
+        SELECT signal, kind, triggered, cleared, open, mean_days,
+          (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d) FROM unnest(days) d) AS median_days
+        FROM (
+          SELECT x.signal, x.kind, {SUMS}, avg({DAYS}) FILTER (WHERE x.cleared_at < :end) AS mean_days,
+            array_agg({DAYS}) FILTER (WHERE x.cleared_at < :end) AS days
+          FROM ({SEEN}) x {"JOIN j ON j.account_id = x.account_id" if asked.where else ""} GROUP BY x.signal, x.kind) y
+        ORDER BY triggered DESC, signal
     """
     found = await read_rows(connection, Triggered, statement, values(asked))
     signals = [entry.signal for entry in found]
@@ -100,10 +100,13 @@ async def triggered(connection: AsyncConnection, asked: Asked) -> list[Triggered
 
 async def triggered_by_group(connection: AsyncConnection, asked: Asked) -> list[TriggeredIn]:
     """Signals by the group of their account."""
+    # Summed by account before it is joined: an account has many signals, and may be in many groups.
     statement = f"""
-        WITH j AS ({named(asked.group_by, f"({stood(asked, asked.group_by)})")})
-        SELECT "group", {SUMS} FROM ({_counted('j.grp AS "group"', "JOIN j ON j.account_id = x.account_id")}) x
-        GROUP BY 1
+        WITH j AS MATERIALIZED ({named(asked.group_by, f"({stood(asked, asked.group_by)})")}),
+        x AS MATERIALIZED (SELECT x.account_id, {SUMS} FROM ({SEEN}) x GROUP BY x.account_id)
+        SELECT j.grp AS "group", sum(x.triggered)::bigint AS triggered, sum(x.cleared)::bigint AS cleared,
+          sum(x.open)::bigint AS open
+        FROM x JOIN j ON j.account_id = x.account_id GROUP BY 1
     """
     return await read_rows(connection, TriggeredIn, statement, values(asked))
 

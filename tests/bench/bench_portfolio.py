@@ -82,7 +82,7 @@ FACTS: Final = (
       changed_at, cleared_at, cleared_because, last_ordinal, last_sequence)
     SELECT 'e' || n, 'a' || (n::bigint * 7919) % $1::int, 'signal.' || n % 40, 1,
       CASE WHEN n % 5 = 0 THEN 'opportunity' ELSE 'risk' END, (ARRAY['info', 'warning', 'critical'])[1 + n % 3], 'account',
-      false, false, opened, opened, CASE WHEN n % 12 > 0 THEN opened + interval '2 days' END, 'recovered', 1, 1
+      false, false, opened, opened, CASE WHEN n % 12 > 0 THEN opened + (1 + n % 95) * interval '1 hour' END, 'recovered', 1, 1
     FROM generate_series(0, $2::int - 1) n,
       LATERAL (SELECT timestamptz '{TODAY} 00:00Z' - n * interval '40 seconds' AS opened) b
     """,
