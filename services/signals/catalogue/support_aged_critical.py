@@ -8,15 +8,13 @@ from services.signals.core.days import DAY_US
 
 def aged(c: Context, days: int) -> list[tuple[int, str]]:
     """(critical since, ticket id) of each open P1 or P2 of that age, the oldest first."""
-    limit = c.now - days * DAY_US
-    tickets = c.account.hot.tickets.items()
-    return sorted((t.critical_since, name) for name, t in tickets if 0 <= t.critical_since <= limit)
+    tickets = c.account.open_tickets
+    return tickets.critical[: tickets.critical_for(c.now, days * DAY_US)]
 
 
 def next_aged(c: Context, days: int) -> int:
     """The next instant at which an open P1 or P2 comes of age, or 0."""
-    ages = (t.critical_since + days * DAY_US for t in c.account.hot.tickets.values() if t.critical_since >= 0)
-    return min((at for at in ages if at > c.now), default=0)
+    return c.account.open_tickets.next_critical_for(c.now, days * DAY_US)
 
 
 def _raises(c: Context) -> Finding | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from services.signals.catalogue.definition import (
@@ -17,39 +19,49 @@ from services.signals.catalogue.definition import (
     times,
 )
 from services.signals.core.days import DAY_US
+from services.signals.core.open_tickets import INSTANT
 from services.signals.core.state import OPENINGS_KEPT_US
 
 MAX_REMEMBERED = 500
 
 
+def _span(c: Context, days: int) -> slice:
+    """Where in the openings those of the trailing window are."""
+    openings = c.account.hot.openings
+    since = bisect_right(openings, c.now - days * DAY_US, key=INSTANT)
+    return slice(since, bisect_right(openings, c.now, key=INSTANT))
+
+
 def _inside(c: Context, days: int) -> list[str]:
     """Tickets opened in the trailing window, oldest first."""
-    since = c.now - days * DAY_US
-    return [ticket for at, ticket in c.account.hot.openings if since < at <= c.now]
+    return [ticket for _, ticket in c.account.hot.openings[_span(c, days)]]
 
 
-def _holding(c: Context) -> list[tuple[int, int, list[str]]]:
-    """(limit, days, tickets) of each pair of the tier that holds now."""
-    found = ((limit, days, _inside(c, days)) for limit, days in c.p["pairs"])
-    return [(limit, days, tickets) for limit, days, tickets in found if len(tickets) >= limit]
+def _holding(c: Context) -> list[tuple[int, int]]:
+    """(limit, days) of each pair of the tier that holds now."""
+    spans = ((limit, days, _span(c, days)) for limit, days in c.p["pairs"])
+    return [(limit, days) for limit, days, span in spans if span.stop - span.start >= limit]
 
 
 def _raises(c: Context) -> Finding | None:
     holding = _holding(c)
     if not holding:
         return None
-    limit, days, tickets = holding[0]
-    remembered = list(dict.fromkeys(ticket for _, _, inside in holding for ticket in inside))
-    frozen = {"limit": limit, "days": days, "count": len(tickets), "tickets": remembered[:MAX_REMEMBERED]}
+    limit, days = holding[0]
+    remembered = list(dict.fromkeys(ticket for _, reach in holding for ticket in _inside(c, reach)))
+    count = len(_inside(c, days))
+    frozen = {"limit": limit, "days": days, "count": count, "tickets": remembered[:MAX_REMEMBERED]}
     return Finding("warning", frozen=frozen)
 
 
 def _observe(c: Context) -> None:
     remembered = c.open.frozen["tickets"]
-    for _, _, tickets in _holding(c):
-        for ticket in tickets:
-            if ticket not in remembered and len(remembered) < MAX_REMEMBERED:
-                remembered.append(ticket)
+    if len(remembered) >= MAX_REMEMBERED:
+        return
+    known = set(remembered)
+    inside = (ticket for _, days in _holding(c) for ticket in _inside(c, days))
+    new = dict.fromkeys(ticket for ticket in inside if ticket not in known)
+    remembered.extend(islice(new, MAX_REMEMBERED - len(remembered)))
 
 
 def _clears(c: Context) -> str | None:
@@ -61,8 +73,10 @@ def _clears(c: Context) -> str | None:
 def _due(c: Context) -> int:
     if c.episode is None:
         return 0
-    ends = (at + days * DAY_US for _, days in c.p["pairs"] for at, _ in c.account.hot.openings)
-    return min((end for end in ends if end > c.now), default=0)
+    openings = c.account.hot.openings
+    spans = ((days, _span(c, days)) for _, days in c.p["pairs"])
+    ends = (openings[span.start][0] + days * DAY_US for days, span in spans if span.start < len(openings))
+    return min(ends, default=0)
 
 
 def _refuses(p: Mapping[str, Any]) -> str:

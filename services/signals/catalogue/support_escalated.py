@@ -24,8 +24,7 @@ REACH = (WINDOW, WINDOW * (NORM_WINDOWS + 1))
 
 def _escalated(c: Context) -> list[tuple[int, str, str]]:
     """(when, ticket, event id) of the escalated tickets that are open, the oldest escalation first."""
-    tickets = c.account.hot.tickets.items()
-    return sorted((t.escalated_at, name, t.escalated_event) for name, t in tickets if t.escalated_at >= 0)
+    return c.account.open_tickets.escalated
 
 
 def _load(c: Context) -> tuple[int, float]:

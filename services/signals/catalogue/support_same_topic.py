@@ -30,13 +30,11 @@ def _listed(counts: Counter[str]) -> str:
 
 def _inside(c: Context) -> list[tuple[int, str]]:
     """(opened, event id) of the tickets on the topic that were opened in the trailing window, the oldest first."""
-    found = c.dossier.support.within(c.now, c.p["days"])
-    return sorted((known.opened_at, known.event_id) for _, known in found if known.topic == c.subject)
+    return c.dossier.support.on_topic(c.subject, c.now, c.p["days"])
 
 
 def _subjects(c: Context) -> list[str]:
-    topics = Counter(known.topic for _, known in c.dossier.support.within(c.now, c.p["days"]))
-    return [topic for topic, count in topics.items() if topic is not None and count >= c.p["tickets"]]
+    return c.dossier.support.topics(c.now, c.p["days"], c.p["tickets"])
 
 
 def _raises(c: Context) -> Finding | None:
@@ -45,9 +43,7 @@ def _raises(c: Context) -> Finding | None:
 
 def _open_of_the_group(c: Context) -> int:
     """Tickets on the topic that are open, of those opened since the window of the raise began."""
-    since = c.open.opened_at - c.p["days"] * DAY_US
-    tickets = c.account.hot.tickets.values()
-    return sum(ticket.topic == c.subject and ticket.opened_at > since for ticket in tickets)
+    return c.account.open_tickets.on_topic_since(c.subject, c.open.opened_at - c.p["days"] * DAY_US)
 
 
 def _clears(c: Context) -> str | None:

@@ -193,9 +193,8 @@ def _payment_words(account: Account, now: int, _: Part) -> Words:
 
 def _urgent(account: Account, now: int) -> tuple[int, int, int]:
     """Open P1 and P2 tickets, those open for ten days, and when the next comes to be so."""
-    since = [ticket.critical_since for ticket in account.hot.tickets.values() if ticket.critical_since >= 0]
-    aged = sum(now >= at + AGED_US for at in since)
-    return len(since), aged, min((at + AGED_US for at in since if now < at + AGED_US), default=NEVER)
+    tickets = account.open_tickets
+    return len(tickets.critical), tickets.critical_for(now, AGED_US), tickets.next_critical_for(now, AGED_US) or NEVER
 
 
 def _flood(support: Support, now: int) -> tuple[int, float]:

@@ -20,6 +20,7 @@ from services.signals.core.contract import Profile
 from services.signals.core.days import DAY_US, NEVER
 from services.signals.core.dossier import Dossier
 from services.signals.core.episodes import Episode, Past
+from services.signals.core.open_tickets import OpenTickets
 from services.signals.core.records import Invoice, Ticket, User
 from services.signals.core.windows import Windows
 
@@ -120,6 +121,7 @@ class Account:
 
     __slots__ = (
         "_dossier",
+        "_open_tickets",
         "_read_dossier",
         "cold",
         "dirty",
@@ -165,6 +167,7 @@ class Account:
         read_dossier: Callable[[bytes], Dossier] | None = None,
     ) -> None:
         self._dossier: Dossier | None = None
+        self._open_tickets: OpenTickets | None = None
         self._read_dossier = read_dossier
         self.cold = self.told = b""
         self.over_cap_counted = hot.over_cap
@@ -208,6 +211,13 @@ class Account:
         """The dossier, which is about to be changed: it will be stored."""
         self.dirty_dossier = True
         return self.dossier
+
+    @property
+    def open_tickets(self) -> OpenTickets:
+        """The open tickets in order, for reading; whoever changes one of `Hot.tickets` tells it."""
+        if self._open_tickets is None:
+            self._open_tickets = OpenTickets(self.hot.tickets)
+        return self._open_tickets
 
     def next_due(self) -> int:
         """The earliest instant at which time alone can change this account: a deadline, or a user's deadline."""

@@ -5,9 +5,14 @@ Windows are trailing: (now − N × 24 h, now]. A ticket counts with its priorit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import cached_property
+from heapq import nsmallest
+from itertools import accumulate
+from operator import attrgetter, itemgetter
 from statistics import mean, median
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -27,6 +32,7 @@ LOAD: Final = {"P1": 8, "P2": 4, "P3": 2, "P4": 1}
 """What a ticket of each priority weighs in an account's load."""
 SEVERE: Final = ("P1",)
 QUESTION: Final = "how_to"
+_INSTANT: Final = itemgetter(0)
 
 
 class Request(Struct, array_like=True):
@@ -71,10 +77,13 @@ class Rated(Struct, array_like=True):
     score: int
 
 
-class Support(Struct, array_like=True):
+class Support(Struct, array_like=True, dict=True):
     """What support knows of an account, each collection for as long as its constant says and up to its cap.
 
     `last_opened` (µs, -1 for never) is when a ticket was last opened, `opened` how many ever were.
+
+    Many signals ask for the same few orders of it after each event: those are worked out once, and kept beside the fields
+    (never stored) until a ticket changes. So whatever changes a ticket does it through these methods.
     """
 
     requests: dict[str, Request] = {}
@@ -86,35 +95,39 @@ class Support(Struct, array_like=True):
 
     def open(self, ticket_id: str, request: Request, clock: int) -> int:
         """Note that a ticket was opened. How many were dropped although they are inside retention."""
+        self._forget_orders()
         self.opened += 1
         self.last_opened = max(self.last_opened, request.opened_at)
         since = clock - KEPT_DAYS * DAY_US
         if request.opened_at <= since:
             return 0
-        kept = {name: known for name, known in self.requests.items() if known.opened_at > since}
+        kept = self.requests = {name: known for name, known in self.requests.items() if known.opened_at > since}
         kept[ticket_id] = request
-        over = len(kept) - MAX_REQUESTS
-        for name in sorted(kept, key=lambda name: (kept[name].opened_at, name))[: max(0, over)]:
-            del kept[name]
-        self.requests = kept
-        return max(0, over)
+        return _drop_oldest(kept, MAX_REQUESTS, lambda name: (kept[name].opened_at, name))
+
+    def update(self, ticket_id: str, ticket: Ticket) -> None:
+        """Note the priority, topic and category that a ticket has now."""
+        self._forget_orders()
+        if (request := self.requests.get(ticket_id)) is not None:
+            request.priority, request.topic, request.category = ticket.priority, ticket.topic, ticket.category
+        if (solved := self.solved.get(ticket_id)) is not None:
+            solved.topic = ticket.topic
 
     def end(self, ticket_id: str, ticket: Ticket, clock: int) -> int:
         """Note whether a ticket is open, and when it ended. How many were dropped although they are inside retention."""
+        self._forget_orders()
         ends = ticket.solved()
         since = clock - SOLVED_DAYS * DAY_US
         kept = {name: entry for name, entry in self.solved.items() if entry.at > since}
         kept.pop(ticket_id, None)
         if ends:
             kept[ticket_id] = Solved(ticket.opened_at, ends, ticket.topic, not ticket.is_open)
-        over = len(kept) - MAX_SOLVED
-        for name in sorted(kept, key=lambda name: (kept[name].at, name))[: max(0, over)]:
-            del kept[name]
         self.solved = kept
-        return max(0, over)
+        return _drop_oldest(kept, MAX_SOLVED, lambda name: (kept[name].at, name))
 
     def reopen(self, reopened: Reopened, clock: int) -> int:
         """Note that a ticket came back. How many were dropped although they are inside retention."""
+        self._forget_orders()
         since = clock - REOPENED_DAYS * DAY_US
         kept = sorted(
             [*(known for known in self.reopened if known.at > since), reopened],
@@ -129,42 +142,115 @@ class Support(Struct, array_like=True):
         if known is not None and rated.at < known.at:
             return 0
         since = clock - RATED_DAYS * DAY_US
-        kept = {name: entry for name, entry in self.rated.items() if entry.at > since}
+        kept = self.rated = {name: entry for name, entry in self.rated.items() if entry.at > since}
         kept[ticket_id] = rated
-        over = len(kept) - MAX_RATED
-        for name in sorted(kept, key=lambda name: (kept[name].at, name))[: max(0, over)]:
-            del kept[name]
-        self.rated = kept
-        return max(0, over)
+        return _drop_oldest(kept, MAX_RATED, lambda name: (kept[name].at, name))
 
-    def within(self, now: int, days: int, before: int = 0) -> Iterator[tuple[str, Request]]:
-        """Tickets opened in the `days` that end `before` days ago, in no particular order."""
-        until = now - before * DAY_US
-        since = until - days * DAY_US
-        return ((name, known) for name, known in self.requests.items() if since < known.opened_at <= until)
+    def within(self, now: int, days: int, before: int = 0) -> list[tuple[str, Request]]:
+        """Tickets opened in the `days` that end `before` days ago, by the time they were opened."""
+        first, end = self.span(now, days, before)
+        return self.by_time[1][first:end]
+
+    def on_topic(self, topic: str, now: int, days: int) -> list[tuple[int, str]]:
+        """(opened, event id) of the tickets on a topic that were opened in the trailing `days`, in order."""
+        found = self.by_topic.get(topic, [])
+        since = bisect_right(found, now - days * DAY_US, key=_INSTANT)
+        return found[since : bisect_right(found, now, key=_INSTANT)]
+
+    def topics(self, now: int, days: int, at_least: int) -> list[str]:
+        """The topics of so many of the tickets that were opened in the trailing `days`, in no particular order."""
+        long_enough = (topic for topic, found in self.by_topic.items() if len(found) >= at_least)
+        return [topic for topic in long_enough if len(self.on_topic(topic, now, days)) >= at_least]
 
     def returns(self, now: int, days: int, again_days: int) -> list[Reopened]:
         """Tickets reopened in the trailing `days`, and those opened then on a topic that another was solved on.
 
         The other was solved at most `again_days` before (an instant exactly that far back is outside). By time.
         """
+        asked = (now, days, again_days)
+        found = self._returns.get(asked)
+        if found is None:
+            self._returns.clear()
+            found = self._returns[asked] = self._returned(now, days, again_days * DAY_US)
+        return found
+
+    def _returned(self, now: int, days: int, again: int) -> list[Reopened]:
         since = now - days * DAY_US
         found = [known for known in self.reopened if since < known.at <= now]
-        solved: dict[str, list[tuple[int, str]]] = {}
-        for name, ended in self.solved.items():
-            if ended.topic is not None:
-                solved.setdefault(ended.topic, []).extend((at, name) for at in ended.ends)
+        solved = self._ends_by_topic
         for name, request in self.within(now, days):
-            at = request.opened_at
-            before = solved.get(request.topic or "", ())
-            if any(other != name and at - again_days * DAY_US < ended_at <= at for ended_at, other in before):
-                found.append(Reopened(at, name, request.event_id))
-        return sorted(found, key=lambda known: (known.at, known.ticket_id))
+            if ends := solved.get(request.topic or ""):
+                at = request.opened_at
+                for place in range(bisect_right(ends, at, key=_INSTANT) - 1, -1, -1):
+                    ended_at, other = ends[place]
+                    if ended_at <= at - again:
+                        break
+                    if other != name:
+                        found.append(Reopened(at, name, request.event_id))
+                        break
+        return sorted(found, key=attrgetter("at", "ticket_id"))
+
+    def span(self, now: int, days: int, before: int = 0) -> tuple[int, int]:
+        """Where in `by_time` the tickets begin and end that were opened in the `days` that end `before` days ago."""
+        times = self.by_time[0]
+        until = now - before * DAY_US
+        return bisect_right(times, until - days * DAY_US), bisect_right(times, until)
+
+    def _forget_orders(self) -> None:
+        self.__dict__.clear()
+
+    @cached_property
+    def by_time(self) -> tuple[list[int], list[tuple[str, Request]]]:
+        """The times at which the remembered tickets were opened, and the tickets, in the same order."""
+        known = sorted(self.requests.items(), key=lambda entry: entry[1].opened_at)
+        return [request.opened_at for _, request in known], known
+
+    @cached_property
+    def loads(self) -> list[int]:
+        """What the first n tickets weigh together, for each n."""
+        return list(accumulate((LOAD[request.priority] for _, request in self.by_time[1]), initial=0))
+
+    @cached_property
+    def by_topic(self) -> dict[str, list[tuple[int, str]]]:
+        """(opened, event id) of the tickets of each topic, in order."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for _, request in self.by_time[1]:
+            if request.topic is not None:
+                found.setdefault(request.topic, []).append((request.opened_at, request.event_id))
+        for tickets in found.values():
+            tickets.sort()
+        return found
+
+    @cached_property
+    def _ends_by_topic(self) -> dict[str, list[tuple[int, str]]]:
+        """(when, ticket id) of each time that a ticket of the topic ended, in order."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for name, solved in self.solved.items():
+            if solved.topic is not None:
+                ends = found.setdefault(solved.topic, [])
+                for at in solved.ends:
+                    ends.append((at, name))
+        for ends in found.values():
+            ends.sort()
+        return found
+
+    @cached_property
+    def _returns(self) -> dict[tuple[int, int, int], list[Reopened]]:
+        """What `returns` said last."""
+        return {}
+
+
+def _drop_oldest(kept: dict[str, Any], most: int, age: Callable[[str], tuple[int, str]]) -> int:
+    """Drop what is more than `most`, the oldest first. How many were dropped."""
+    over = max(0, len(kept) - most)
+    for name in nsmallest(over, kept, key=age):
+        del kept[name]
+    return over
 
 
 def tickets_opened(support: Support, now: int, days: int, before: int = 0) -> int:
     """How many tickets were opened in the `days` that end `before` days ago; together at most `KEPT_DAYS`."""
-    return sum(1 for _ in support.within(now, days, before))
+    return len(support.within(now, days, before))
 
 
 def severe_share(support: Support, now: int, days: int) -> float | None:
@@ -195,10 +281,12 @@ def rating(support: Support, now: int, days: int = RATED_DAYS) -> float | None:
 
 def load(support: Support, now: int, days: int, before: int = 0) -> int:
     """Tickets opened in the `days` that end `before` days ago, weighed by priority."""
-    return sum(LOAD[known.priority] for _, known in support.within(now, days, before))
+    first, end = support.span(now, days, before)
+    return support.loads[end] - support.loads[first]
 
 
 def next_crossing(support: Support, now: int, days: tuple[int, ...]) -> int:
     """The next instant at which a ticket leaves one of these trailing windows, or 0."""
-    crossings = (known.opened_at + reach * DAY_US for known in support.requests.values() for reach in days)
-    return min((at for at in crossings if at > now), default=0)
+    times = support.by_time[0]
+    first = ((bisect_right(times, now - reach * DAY_US), reach) for reach in days)
+    return min((times[place] + reach * DAY_US for place, reach in first if place < len(times)), default=0)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
+
 from schemas.envelope import Event
 from schemas.events.tickets import TicketOpened, TicketRated, TicketStep, TicketUpdated
 from services.signals.core.apply.handler import Handler, Records
+from services.signals.core.open_tickets import INSTANT
 from services.signals.core.records import Ticket
 from services.signals.core.signal import Fact
 from services.signals.core.state import MAX_OPEN_TICKETS, OPENINGS_KEPT_US, Account
@@ -23,7 +26,7 @@ def ticket_opened(account: Account, event: Event, at: int, records: Records) -> 
     if len(hot.tickets) >= MAX_OPEN_TICKETS:
         hot.over_cap += 1
         return 0
-    hot.tickets[data.ticket_id] = Ticket(
+    ticket = hot.tickets[data.ticket_id] = Ticket(
         opened_at=at,
         priority=data.priority,
         priority_at=at,
@@ -36,10 +39,11 @@ def ticket_opened(account: Account, event: Event, at: int, records: Records) -> 
         topic_at=-1 if data.topic is None else at,
         category_at=-1 if data.category is None else at,
     )
+    account.open_tickets.put(data.ticket_id, ticket)
     request = Request(at, data.priority, data.topic, data.category, event.id)
     hot.over_cap += account.change_dossier().support.open(data.ticket_id, request, hot.clock)
-    horizon = hot.clock - OPENINGS_KEPT_US
-    hot.openings = sorted([*(entry for entry in hot.openings if entry[0] > horizon), (at, data.ticket_id)])
+    del hot.openings[: bisect_right(hot.openings, hot.clock - OPENINGS_KEPT_US, key=INSTANT)]
+    insort(hot.openings, (at, data.ticket_id))
     return Fact.TICKETS
 
 
@@ -60,11 +64,7 @@ def ticket_updated(account: Account, event: Event, at: int, records: Records) ->
         elif ticket.critical_since < 0:
             ticket.critical_since = at
         ticket.priority, ticket.priority_at = data.priority, at
-    support = account.change_dossier().support
-    if (request := support.requests.get(data.ticket_id)) is not None:
-        request.priority, request.topic, request.category = ticket.priority, ticket.topic, ticket.category
-    if (solved := support.solved.get(data.ticket_id)) is not None:
-        solved.topic = ticket.topic
+    account.change_dossier().support.update(data.ticket_id, ticket)
     _keep_ticket(account, data.ticket_id, ticket)
     return Fact.TICKETS
 
@@ -130,10 +130,12 @@ def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
     _keep_trouble(account, ticket_id, ticket)
     if ticket.is_open:
         account.hot.tickets[ticket_id] = ticket
+        account.open_tickets.put(ticket_id, ticket)
         account.tickets.pop(ticket_id, None)
         account.dirty_tickets.discard(ticket_id)
         return
     account.hot.tickets.pop(ticket_id, None)
+    account.open_tickets.drop(ticket_id)
     account.tickets[ticket_id] = ticket
     account.dirty_tickets.add(ticket_id)
 
