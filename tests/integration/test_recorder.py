@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -360,6 +360,66 @@ async def test_a_second_recorder_stands_by_and_takes_over(
             await produce(clean_topics, [transition("a", "e2", 1, "raised")])
             await until(connection, "SELECT count(*) FROM episodes", 2)
     assert await connection.fetchval("SELECT sum(next_offset) FROM recorder_offsets WHERE topic = 'signals.risk'") == 2
+
+
+async def test_two_writers_tell_in_one_order_and_lose_nothing_when_one_of_them_is_cut_off(
+    clean_topics: LocalKafka, migrated_database: str, connection: Any
+) -> None:
+    now = dt.datetime.now(dt.UTC)
+    accounts = [f"a{n}" for n in range(40)]
+    steps: list[tuple[int, Literal["raised", "escalated", "cleared"]]] = [
+        (1, "raised"),
+        (2, "escalated"),
+        (3, "cleared"),
+    ]
+    said = [
+        transition(account, f"{account}-{n}", ordinal, step, sequence=n * 3 + ordinal, opened=now)
+        for n in range(60)
+        for ordinal, step in steps
+        for account in accounts
+    ]
+    read: list[tuple[int, str, int]] = []
+
+    async def follow() -> None:
+        """Read as a stream does: what comes after the greatest id that was seen."""
+        reader = await db.connect(migrated_database, process="test-reader")
+        while len(read) < len(said):
+            found = await reader.fetch(
+                "SELECT id, episode_id, position FROM feed WHERE id > $1 ORDER BY id", read[-1][0] if read else 0
+            )
+            read.extend(tuple(row) for row in found)
+            await asyncio.sleep(0.005)
+        await reader.close()
+
+    await produce(clean_topics, said)
+    settings = config(clean_topics, migrated_database)
+    following = asyncio.create_task(follow())
+    async with recording(settings):
+        for wanted in (1000, 3000):
+            await until(connection, f"SELECT count(*) >= {wanted} FROM transitions", True)
+            # One of the two is gone in the middle of what it does; the other one is not.
+            await connection.execute(
+                "SELECT pg_terminate_backend(min(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'ebbtide-recorder-signals'"
+            )
+        async with asyncio.timeout(60):
+            await following
+        await produce(clean_topics, [health(account, 1000) for account in accounts])
+        await until(connection, "SELECT sum(next_offset)::int FROM recorder_offsets", len(said) + len(accounts))
+    assert await connection.fetchval("SELECT count(*) FROM feed") == len(said)
+    positions: dict[str, list[int]] = {}
+    for _, episode_id, position in read:
+        positions.setdefault(episode_id, []).append(position)
+    assert len(positions) == 60 * 40
+    assert all(found == [1, 2, 3] for found in positions.values()), "each transition once, an episode's in their order"
+    query = "SELECT e.*, (SELECT max(id) FROM feed) FROM episodes e ORDER BY episode_id"
+    before = await connection.fetch(query)
+    assert {row["cleared_because"] for row in before} == {"recovered"}
+    await connection.execute("DELETE FROM recorder_offsets")
+    async with recording(settings):
+        await until(connection, "SELECT sum(next_offset)::int FROM recorder_offsets", len(said) + len(accounts))
+    assert await connection.fetch(query) == before, "read again from the start, it changes nothing"
+    assert not await connection.fetchval("SELECT count(*) FROM recorder_refused")
 
 
 async def test_topics_made_anew_are_read_from_their_start(

@@ -1,8 +1,9 @@
 """One lane: a set of topics read in order and written to Postgres, each record in effect exactly once.
 
-The offsets stand in Postgres and move in the transaction that writes the rows. A lane has one writer, whoever holds its
-advisory lock on the very connection that writes: a process that lost the connection can no longer write, and another
-one takes over where the table says. Any failure ends the session; the next one starts from the table again.
+The offsets stand in Postgres and move in the transaction that writes the rows. A lane is written by one process, with
+one connection or with several that share its partitions out. Whoever writes holds an advisory lock on the very connection
+that writes: a process that lost the connection can no longer write, and another one takes over where the table says. Any
+failure ends the session; the next one starts from the table again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -59,12 +60,12 @@ class Kept(NamedTuple):
 class _Inbox:
     """What was read and is not being written yet: rows, and the offsets up to which they are complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: asyncio.Event) -> None:
         self.kept: list[Kept] = []
         self.read: dict[Position, int] = {}
         self.since = 0.0
         self._some = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._taken = taken
 
     def put(self, rows: list[Kept], place: Position, next_offset: int) -> None:
         """Add what was decoded of one partition, in its order."""
@@ -92,18 +93,14 @@ class _Inbox:
         finally:
             await _ended(some)
 
-    async def until_below(self, rows: int) -> None:
-        """Return when fewer than `rows` are held."""
-        while len(self.kept) >= rows:
-            self._taken.clear()
-            await self._taken.wait()
-
 
 class Lane:
     """Reads `topics`; `row_of` says what a record comes to (None: nothing), `write` writes the rows of a batch and
     returns what counts them once they are committed.
 
-    At most `batch` rows are written at once, and none waits longer than `linger_s` for others.
+    At most `batch` rows are written at once, and none waits longer than `linger_s` for others. With several `writers` the
+    lane has as many connections, and `write` runs on each for partitions of its own, see `sharing`: rows of different keys
+    must have nothing to do with each other.
     """
 
     def __init__(
@@ -116,6 +113,7 @@ class Lane:
         *,
         batch: int = 2000,
         linger_s: float = 0.0,
+        writers: int = 1,
     ) -> None:
         self.name = name
         self.topics = tuple(topics)
@@ -124,6 +122,7 @@ class Lane:
         self._config = config
         self._batch = batch
         self._linger_s = linger_s
+        self._writers = writers
         self._stop = asyncio.Event()
         self._recorded: dict[Position, int] = {}
         self._newest: dict[Position, float] = {}
@@ -156,14 +155,17 @@ class Lane:
 
     async def _session(self) -> None:
         self.caught_up = False
-        connection = await connect(self._config.database, process=f"recorder-{self.name}")
+        connections: list[Any] = []
         consumer: AIOKafkaConsumer | None = None
         try:
-            while not await writer.lock(connection, self.name):
-                self._set(True, "standing by: another recorder is writing")
-                await _sleep(self._stop, STANDBY_S)
-                if self._stop.is_set():
-                    return
+            # In one order, so that of two processes the one that has the first lock gets the others.
+            for number in range(self._writers):
+                connections.append(await connect(self._config.database, process=f"recorder-{self.name}"))
+                while not await writer.lock(connections[-1], self.name if number == 0 else f"{self.name} {number}"):
+                    self._set(True, "standing by: another recorder is writing")
+                    await _sleep(self._stop, STANDBY_S)
+                    if self._stop.is_set():
+                        return
             self._set(False, "connecting to Kafka")
             counts = await partition_counts(self._config.bootstrap, self.topics)
             consumer = AIOKafkaConsumer(
@@ -177,13 +179,13 @@ class Lane:
             await consumer.start()
             partitions = [TopicPartition(topic, number) for topic in self.topics for number in range(counts[topic])]
             consumer.assign(partitions)
-            await self._position(connection, consumer, partitions)
+            await self._position(connections[0], consumer, partitions)
             self._set(True, "recording")
-            await self._record(connection, consumer)
+            await self._record(connections[: sharing(self._writers, counts.values())], consumer)
         finally:
             if consumer is not None:
                 await _stop(consumer)
-            await _close(connection)
+            await asyncio.gather(*map(_close, connections))
 
     async def _position(self, connection: Any, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
         known = await writer.read_offsets(connection, self.topics)
@@ -204,36 +206,53 @@ class Lane:
             consumer.seek(partition, wanted)
             self._recorded[place] = wanted
 
-    async def _record(self, connection: Any, consumer: AIOKafkaConsumer) -> None:
+    async def _record(self, connections: Sequence[Any], consumer: AIOKafkaConsumer) -> None:
         # Postgres writes one batch while the next one is fetched and decoded.
-        inbox = _Inbox()
-        reading = asyncio.create_task(self._read(consumer, inbox))
+        taken = asyncio.Event()
+        inboxes = [_Inbox(taken) for _ in connections]
+        reading = asyncio.create_task(self._read(consumer, inboxes, taken))
         told = asyncio.create_task(self._stop.wait())
+        pairs = list(zip(connections, inboxes, strict=True))
+        writing = [asyncio.create_task(self._work_off(*pair, consumer, reading, told)) for pair in pairs]
         try:
-            while not self._stop.is_set():
-                await inbox.wait(PING_S, reading, told)
-                if reading.done():
-                    await reading
-                if not inbox.read:
-                    # Only a question shows that an idle connection is gone.
-                    await connection.fetchval("SELECT 1")
-                else:
-                    if self._linger_s and len(inbox.kept) < self._batch:
-                        await _sleep(self._stop, inbox.since + self._linger_s - time.monotonic())
-                    await self._flush_all(connection, inbox)
-                self._measure(consumer)
+            await asyncio.gather(*writing)
             await _ended(reading)
-            await self._flush_all(connection, inbox)
+            for connection, inbox in pairs:
+                await self._flush_all(connection, inbox)
         finally:
-            await _ended(reading)
-            await _ended(told)
+            # A failure of one ends all. What the others had begun is committed whole or not at all, as in a crash.
+            for task in (*writing, reading, told):
+                await _ended(task)
 
-    async def _read(self, consumer: AIOKafkaConsumer, inbox: _Inbox) -> None:
-        """Fetch and decode into `inbox`, without end; it waits while the inbox holds two batches."""
+    async def _work_off(
+        self,
+        connection: Any,
+        inbox: _Inbox,
+        consumer: AIOKafkaConsumer,
+        reading: asyncio.Task[None],
+        told: asyncio.Task[Any],
+    ) -> None:
+        """Write what comes to `inbox` until told to stop."""
+        while not self._stop.is_set():
+            await inbox.wait(PING_S, reading, told)
+            if reading.done():
+                await reading
+            if not inbox.read:
+                # Only a question shows that an idle connection is gone.
+                await connection.fetchval("SELECT 1")
+            else:
+                if self._linger_s and len(inbox.kept) < self._batch:
+                    await _sleep(self._stop, inbox.since + self._linger_s - time.monotonic())
+                await self._flush_all(connection, inbox)
+            self._measure(consumer)
+
+    async def _read(self, consumer: AIOKafkaConsumer, inboxes: Sequence[_Inbox], taken: asyncio.Event) -> None:
+        """Fetch and decode into `inboxes`, without end; it waits while they hold two batches."""
         while True:
             found = await consumer.getmany(timeout_ms=POLL_MS, max_records=MOST_RECORDS)
             for partition, records in found.items():
                 place = (partition.topic, partition.partition)
+                inbox = inboxes[partition.partition % len(inboxes)]
                 self._newest[place] = records[-1].timestamp / 1000
                 metrics.RECORDER_RECORDS.labels(partition.topic).inc(len(records))
                 for start in range(0, len(records), DECODED_AT_ONCE):
@@ -241,7 +260,9 @@ class Lane:
                     rows = [Kept(record, row) for record in part if (row := self._row_of(record)) is not None]
                     inbox.put(rows, place, part[-1].offset + 1)
                     await asyncio.sleep(0)
-            await inbox.until_below(self._batch * 2)
+            while sum(len(inbox.kept) for inbox in inboxes) >= self._batch * 2:
+                taken.clear()
+                await taken.wait()
 
     async def _flush_all(self, connection: Any, inbox: _Inbox) -> None:
         kept, read = inbox.take()
@@ -293,6 +314,15 @@ class Lane:
                 behind = max(behind, time.time() - self._newest[place])
         self.caught_up = caught_up
         metrics.RECORDER_BEHIND.labels(self.name).set(behind)
+
+
+def sharing(writers: int, counts: Iterable[int]) -> int:
+    """How many of `writers` can share out partitions by number modulo their own: all or one. `counts`: the topics'.
+
+    A key's partition is its hash modulo the count. Where the writers divide every count, one key has one writer on every
+    topic, and had it before the count was raised; elsewhere two could write one account.
+    """
+    return writers if all(count % writers == 0 for count in counts) else 1
 
 
 def count_refused(rows: Sequence[RefusedRow]) -> None:

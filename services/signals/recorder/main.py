@@ -26,6 +26,8 @@ log = structlog.get_logger()
 TIMELINE_LINGER_S = 0.3
 # Of a backlog. The more at once, the more of them are about one episode or account, which is then written once.
 SIGNALS_AT_ONCE = 4000
+# Signals and health of an account touch rows of that account alone, but for the feed, which has its own lock.
+SIGNAL_WRITERS = 2
 NOTIFY_WITHIN = dt.timedelta(hours=24)
 
 
@@ -68,7 +70,15 @@ def lanes(config: Settings, guards: Guards | None = None) -> list[Lane]:
     row = event_row if guards is None else guards.row
     write = partial(write_signals, notify_within=dt.timedelta(hours=config.notify_within_hours))
     return [
-        Lane("signals", SIGNAL_TOPICS, canary.signal_or_canary_row, write, config, batch=SIGNALS_AT_ONCE),
+        Lane(
+            "signals",
+            SIGNAL_TOPICS,
+            canary.signal_or_canary_row,
+            write,
+            config,
+            batch=SIGNALS_AT_ONCE,
+            writers=SIGNAL_WRITERS,
+        ),
         Lane("timeline", TIMELINE_TOPICS, canary.without_canary(row), write_events, config, linger_s=TIMELINE_LINGER_S),
     ]
 
