@@ -362,6 +362,14 @@ async def test_a_second_recorder_stands_by_and_takes_over(
     assert await connection.fetchval("SELECT sum(next_offset) FROM recorder_offsets WHERE topic = 'signals.risk'") == 2
 
 
+# What is told of one account takes long to be committed: long enough for the other writer to be done before.
+SLOW_COMMITS = """
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON feed DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+  WHEN (NEW.account_id = 'a3' AND NEW.position = 1) EXECUTE FUNCTION linger();
+"""
+
+
 async def test_two_writers_tell_in_one_order_and_lose_nothing_when_one_of_them_is_cut_off(
     clean_topics: LocalKafka, migrated_database: str, connection: Any
 ) -> None:
@@ -391,6 +399,7 @@ async def test_two_writers_tell_in_one_order_and_lose_nothing_when_one_of_them_i
             await asyncio.sleep(0.005)
         await reader.close()
 
+    await connection.execute(SLOW_COMMITS)
     await produce(clean_topics, said)
     settings = config(clean_topics, migrated_database)
     following = asyncio.create_task(follow())

@@ -82,16 +82,12 @@ FORGET_EPISODES = (
 )
 
 HELD_TRANSITIONS = """
-SELECT i.place - 1, t.body::text <> i.body
-FROM unnest($1::text[], $2::int[], $3::text[]) WITH ORDINALITY AS i(episode_id, ordinal, body, place)
+SELECT i.place - 1, t.body::text
+FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS i(episode_id, ordinal, place)
 JOIN transitions t ON t.episode_id = i.episode_id AND t.ordinal = i.ordinal
 """
 
-FORGOTTEN = """
-SELECT i.place - 1 FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS i(account_id, appended_at, place)
-JOIN erasures x ON x.account_id = i.account_id
-WHERE i.appended_at <= x.records_until
-"""
+FORGOTTEN = "SELECT account_id, records_until FROM erasures WHERE account_id = ANY($1) AND records_until IS NOT NULL"
 
 TRANSITION_COLUMNS: Final = ("episode_id", "ordinal", "sequence", "time", "appended_at", "body")
 
@@ -229,22 +225,23 @@ async def write_signals(connection: Any, batch: Signals) -> Done:
 
 async def _write_transitions(connection: Any, batch: Signals) -> list[TransitionRow]:
     """Write what is left of the batch's transitions without the forgotten and the contradicting. Returns the new ones."""
-    rows = list(batch.transitions.values())
-    if not rows:
+    if not batch.transitions:
         return []
-    forgotten = await connection.fetch(FORGOTTEN, [r.account_id for r in rows], [r.appended_at for r in rows])
-    for (place,) in forgotten:
-        del batch.transitions[_place(rows[place])]
-    rows = list(batch.transitions.values())
-    places = [_place(row) for row in rows]
+    forgotten = dict(await connection.fetch(FORGOTTEN, list({row.account_id for row in batch.transitions.values()})))
+    for place, row in list(batch.transitions.items()):
+        until = forgotten.get(row.account_id)
+        if until is not None and row.appended_at <= until:
+            del batch.transitions[place]
+    places = list(batch.transitions)
+    # Bodies are asked for, not sent: nearly all that comes is new.
     keys = [episode_id for episode_id, _ in places], [ordinal for _, ordinal in places]
     repeated = set()
-    for place, contradicts in await connection.fetch(HELD_TRANSITIONS, *keys, [row.body for row in rows]):
-        if contradicts:
-            batch.refused.append(contradiction(rows[place]))
-            del batch.transitions[places[place]]
+    for number, body in await connection.fetch(HELD_TRANSITIONS, *keys):
+        place = places[number]
+        if batch.transitions[place].body != body:
+            batch.refused.append(contradiction(batch.transitions.pop(place)))
         else:
-            repeated.add(places[place])
+            repeated.add(place)
     if not batch.transitions:
         return []
     # Nobody else writes here, so what is not held is new, and a plain COPY half the work of an upsert.
@@ -257,10 +254,6 @@ async def _write_transitions(connection: Any, batch: Signals) -> list[Transition
         await connection.copy_records_to_table("transitions", records=records, columns=TRANSITION_COLUMNS)
     await connection.execute(WRITE_EPISODES, *_columns([_episode(row) for row in batch.last()], 18))
     return new
-
-
-def _place(row: TransitionRow) -> tuple[str, int]:
-    return row.change.data.episode_id, row.ordinal
 
 
 def _episode(row: TransitionRow) -> tuple[Any, ...]:
