@@ -83,4 +83,4 @@ def event_type(topic: str, name: str, data: type[Struct], *, broadcast: bool = F
 
 def from_us(us: int) -> dt.datetime:
     """The aware UTC datetime of `us` microseconds since 1970."""
-    return EPOCH + dt.timedelta(microseconds=us)
+    return EPOCH + dt.timedelta(0, 0, us)

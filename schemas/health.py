@@ -14,7 +14,7 @@ HEALTH_TOPIC = "health"
 Band = Literal["thriving", "healthy", "watch", "critical"]
 
 
-class Component(Struct, kw_only=True):
+class Component(Struct, kw_only=True, gc=False):
     """One part of the score. Contributions of all components sum to the score; a null score is missing data."""
 
     name: str
@@ -25,14 +25,14 @@ class Component(Struct, kw_only=True):
     action: str
 
 
-class WouldChange(Struct, kw_only=True):
+class WouldChange(Struct, kw_only=True, gc=False):
     """What the score would be after a change, from the scoring function itself."""
 
     change: str
     score: float
 
 
-class Windows(Struct, kw_only=True):
+class Windows(Struct, kw_only=True, gc=False):
     """Headline numbers at `as_of`. Usage windows include today (UTC days); `tickets_opened_7d` is the trailing 7 × 24 h."""
 
     as_of: Instant
@@ -47,7 +47,7 @@ class Windows(Struct, kw_only=True):
     last_seen: Instant | None = None
 
 
-class UsageDay(Struct, kw_only=True):
+class UsageDay(Struct, kw_only=True, gc=False):
     """One UTC day of usage: feature uses in production, and those of core features."""
 
     day: dt.date
@@ -55,7 +55,7 @@ class UsageDay(Struct, kw_only=True):
     core: int
 
 
-class OpenEpisode(Struct, kw_only=True):
+class OpenEpisode(Struct, kw_only=True, gc=False):
     """An episode that is open at `as_of`."""
 
     episode_id: str
@@ -65,14 +65,14 @@ class OpenEpisode(Struct, kw_only=True):
     about: str | None = None
 
 
-class UntriedRelease(Struct, kw_only=True):
+class UntriedRelease(Struct, kw_only=True, gc=False):
     """A released feature that this account, which was there before, has not used."""
 
     feature: str
     released_at: Instant
 
 
-class ScoreDay(Struct, kw_only=True):
+class ScoreDay(Struct, kw_only=True, gc=False):
     """The score as a UTC day ended."""
 
     day: dt.date

@@ -266,13 +266,16 @@ async def read(bootstrap: str, names: list[str], isolation: str) -> Log:
 
 def facts(store: MemoryStore, number: int) -> tuple[dict[str, Any], dict[str, list[int]]]:
     """What the state says of each account, and the partition's counts. Not: how it was cut into effects."""
-    engine = PartitionEngine(number, INPUT_TOPICS, load(), store, partitions=PARTITIONS)
+    catalogue = load()
+    engine = PartitionEngine(number, INPUT_TOPICS, catalogue, store, partitions=PARTITIONS)
     engine.restore()
     accounts = {}
     for key, value in store.items():
         if key[:1] == codec.ACCOUNT:
             account = codec.decode_account(key, value, store.get, [], len(INPUT_TOPICS))
-            told = msgspec.to_builtins(health(account, historical=False, all_days=True))
+            weights = catalogue.weights[account.hot.profile.tier]
+            record = health(account, engine.state.world, weights, historical=False, all_days=True)
+            told = msgspec.json.decode(msgspec.json.encode(record))
             accounts[key.decode()] = {name: value for name, value in told.items() if name != "sequence"}
     return accounts, engine.counters
 

@@ -16,10 +16,13 @@ from schemas.events import EVENT_TYPES, INPUT_TOPICS
 from schemas.health import Health
 from services.signals.backtest.run import MemoryStore
 from services.signals.catalogue import load
+from services.signals.core.apply import SEEN
+from services.signals.core.health import Record, health
 from services.signals.core.partition import PartitionEngine
 from services.signals.core.score import BANDS, WEIGHTS, band_of, check_weights, combine, contributions
 from services.signals.core.scores import KEPT_DAYS, ended, settle
-from services.signals.core.state import Hot
+from services.signals.core.state import Hot, fresh_account
+from services.signals.core.world import World
 
 FAR = 1 << 60
 
@@ -181,3 +184,28 @@ def test_a_record_says_how_the_score_came_about() -> None:
         "survey.answered",
     ]
     assert [entry.day.isoformat() for entry in record.score_days][-1] == "2026-01-11"
+
+
+def test_what_is_told_is_the_record_of_the_contract() -> None:
+    """It is encoded from a struct of its own, in part from JSON: field by field it must read as the contract says."""
+    assert Record.__struct_fields__ == Health.__struct_fields__
+    account = fresh_account(b"acme", 86_400_000_000, len(INPUT_TOPICS))
+    account.hot.first_event = 0
+    told = health(account, World(), WEIGHTS, historical=False, all_days=True)
+    read = msgspec.json.decode(msgspec.json.encode(told), type=Health)
+    assert [(day.day, day.usage, day.core) for day in read.usage_days] == [
+        (dt.date(1970, 1, 1), 0, 0),
+        (dt.date(1970, 1, 2), 0, 0),
+    ]
+    assert [component.name for component in read.components] == list(WEIGHTS)
+
+
+def test_where_only_what_weighs_nothing_is_known_there_is_no_score() -> None:
+    account = fresh_account(b"acme", 0, len(INPUT_TOPICS))
+    account.hot.seen = 1 << SEEN.index("invoice.issued")
+    weights = WEIGHTS | {"payment": 0.0, "adoption": 50.0}
+    told = health(account, World(), weights, historical=False, all_days=False)
+    read = msgspec.json.decode(msgspec.json.encode(told), type=Health)
+    assert (read.score, read.coverage, read.largest_detractor) == (None, 0.0, None)
+    payment = read.components[2]
+    assert (payment.name, payment.score, payment.weight, payment.contribution) == ("payment", 100.0, 0.0, 0.0)

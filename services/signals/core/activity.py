@@ -81,7 +81,7 @@ class Activity(Struct, array_like=True):
         if not self.in_28:
             return 0
         oldest = self.today - WINDOW
-        return min(day for day in self.last_active if day > oldest) - oldest
+        return min([day for day in self.last_active if day > oldest]) - oldest
 
     def in_28_ahead(self, ahead: int) -> int:
         """What `in_28` will be `ahead` days from today if nobody is active any more."""

@@ -70,6 +70,16 @@ QUESTION_DAYS: Final = 90
 EXECUTIVE: Final = ((90, 100.0), (180, 60.0))
 """Days since the last contact with an executive, and what the relationship is worth until then."""
 
+NO_SURVEY: Final = Words("no survey was answered in half a year", "Send a survey")
+PAYS_UNKNOWN: Final = Words("what the account pays is not known", "Send mrr or subscriptions")
+NOTHING_DUE: Final = Words("nothing is past due", "Nothing to do")
+NO_EXECUTIVE: Final = Words("no executive was ever met", "Plan a meeting with the sponsor", "the sponsor is met", 100.0)
+NO_MAIL: Final = Words(
+    "0 mails opened, 0 clicked, 0 bounced, 0 unsubscribed in 90 days", "Write what concerns them, to whom it concerns"
+)
+NO_ADVOCACY: Final = Words("0 references, reviews and referrals in a year", "Ask for a reference")
+NO_COMMUNITY: Final = Words("0 community activities in 90 days, 0 trainings in 180", "Invite them to the next event")
+
 
 # -- adoption: licences in use, and usage against the 28 days before ----------------------------------------------------
 
@@ -140,7 +150,8 @@ def _trend_rests(windows: Windows, used: int) -> int:
     if today or windows.on_age(USAGE, 28) or windows.on_age(USAGE, 56):
         return 1
     uses = windows.by_age(USAGE, 56)
-    return min((reach + 1 - age for reach in (28, 56) for age in range(1, reach) if uses[age]), default=0)
+    oldest = ((reach, next((age for age in range(reach - 1, 0, -1) if uses[age]), 0)) for reach in (28, 56))
+    return min((reach + 1 - age for reach, age in oldest if age), default=0)
 
 
 def _adoption_words(account: Account, now: int, _: Part) -> Words:
@@ -148,7 +159,7 @@ def _adoption_words(account: Account, now: int, _: Part) -> Words:
     current, previous = windows.complete_28(USAGE), windows.complete_previous_28(USAGE)
     seats, active = hot.profile.seats, hot.activity.in_28
     why = f"{current} uses in the last 28 complete days, {previous} in the 28 before"
-    if _licences(account) is None:
+    if not seats or not hot.profile.per_seat:
         better = f"usage back to {previous} uses in 28 days" if current < previous else ""
         return Words(why, "Find out what stopped, and plan the next use", better, 100.0 if better else 0.0)
     why = f"{active} of {seats} seats active in 28 days; {why}"
@@ -156,7 +167,8 @@ def _adoption_words(account: Account, now: int, _: Part) -> Words:
     goal = -int(-share * seats // 1)
     if active >= goal:
         return Words(why, "Keep it up", "", 0.0)
-    changed = _adopted(100 * min(1.0, goal / seats / FULL_SHARE), _trend(account))
+    trend = _held(current, previous, windows.now[USAGE])
+    changed = _adopted(100 * min(1.0, goal / seats / FULL_SHARE), trend)
     return Words(why, "Bring the idle seats into use", f"{goal} of {seats} seats active", changed)
 
 
@@ -179,10 +191,12 @@ def _payment(account: Account, now: int) -> Part:
 
 
 def _payment_words(account: Account, now: int, _: Part) -> Words:
+    if not account.hot.invoices:
+        return NOTHING_DUE
     today = day_of(now)
     late = [today - i.due_day for i in account.hot.invoices.values() if i.recurring and i.due_day < today]
     if not late:
-        return Words("nothing is past due", "Nothing to do")
+        return NOTHING_DUE
     count = "1 invoice is" if len(late) == 1 else f"{len(late)} invoices are"
     why = f"{count} past due, the oldest by {max(late)} days"
     return Words(why, "Ask finance to walk the dunning steps", "what is past due is paid", 100.0)
@@ -224,7 +238,7 @@ def _support(account: Account, now: int) -> Part:
     return Part(max(0.0, score), rests)
 
 
-def _support_words(account: Account, now: int, _: Part) -> Words:
+def _support_words(account: Account, now: int, part: Part) -> Words:
     if not account.hot.seen & TOLD_OF_TICKETS:
         why = "0 tickets in 30 days (0 usual), 0 urgent open"
         return _quiet_words(why) if _trend(account) < FALLING else Words(why, "Nothing to do")
@@ -236,8 +250,7 @@ def _support_words(account: Account, now: int, _: Part) -> Words:
     why += f", {aged} of them for 10 days" if aged else ""
     why += f"; {took[0]:.1f} days to solve one" if took is not None else ""
     if urgent:
-        now_worth = _support(account, now).score or 0.0
-        better = now_worth + 15 * min(3, urgent) + (20 if aged else 0)
+        better = (part.score or 0.0) + 15 * min(3, urgent) + (20 if aged else 0)
         return Words(why, "Solve the urgent tickets and tell the customer", "the urgent tickets are solved", better)
     if now >= support.last_opened + SILENT_US and _trend(account) < FALLING:
         return _quiet_words(why)
@@ -264,9 +277,7 @@ def _survey(account: Account, now: int) -> Part:
     return Part(sum(worth for worth, _ in fresh) / len(fresh), min(at for _, at in fresh) + ANSWER_US)
 
 
-def _survey_words(account: Account, now: int, part: Part) -> Words:
-    if part.score is None:
-        return Words("no survey was answered in half a year", "Send a survey")
+def _survey_words(account: Account, now: int, _: Part) -> Words:
     answers = latest_scores(account.dossier.engagement.surveys)
     said = ", ".join(f"{kind} {score}" for kind, (at, score) in answers.items() if now < at + ANSWER_US)
     return Words(
@@ -295,9 +306,7 @@ def _contract_growth(account: Account, now: int) -> Part:
 
 
 def _contract_growth_words(_: Account, __: int, part: Part) -> Words:
-    ratio = part.basis
-    if ratio is None:
-        return Words("what the account pays is not known", "Send mrr or subscriptions")
+    ratio = part.basis or 0.0
     return Words(
         f"pays {100 * ratio:.0f} % of its first contract",
         "Agree on the next step of growth" if ratio >= 1 else "Find out what they gave up and why",
@@ -349,7 +358,7 @@ def _executive_words(account: Account, now: int, _: Part) -> Words:
         return Words("the executive sponsor left", "Win a new sponsor", "a new sponsor is met", 100.0)
     last = last_executive_contact(account.dossier.engagement) if account.hot.seen & TOUCHED else -1
     if last < 0:
-        return Words("no executive was ever met", "Plan a meeting with the sponsor", "the sponsor is met", 100.0)
+        return NO_EXECUTIVE
     why = f"an executive was last met {(now - last) // DAY_US} days ago"
     return Words(why, "Plan the next executive contact", "the sponsor is met", 100.0)
 
@@ -365,10 +374,8 @@ def _marketing(account: Account, now: int) -> Part:
     return Part(100 * good / (good + bad) if good else 0.0, rests)
 
 
-def _marketing_words(account: Account, now: int, part: Part) -> Words:
-    opened = clicked = bounced = unsubscribed = 0
-    if part.score is not None:
-        (opened, clicked, bounced, unsubscribed), _ = mail_response(account.dossier.engagement, now)
+def _marketing_words(account: Account, now: int, _: Part) -> Words:
+    opened, clicked, bounced, unsubscribed = mail_response(account.dossier.engagement, now)[0]
     why = f"{opened} mails opened, {clicked} clicked, {bounced} bounced, {unsubscribed} unsubscribed in 90 days"
     return Words(why, "Write what concerns them, to whom it concerns", "mails are read", 100.0)
 
@@ -380,8 +387,8 @@ def _advocacy(account: Account, now: int) -> Part:
     return Part(100.0 if acts else 30.0, rests)
 
 
-def _advocacy_words(account: Account, now: int, part: Part) -> Words:
-    acts = 0 if part.score is None else advocacy_acts(account.dossier.engagement, now)[0]
+def _advocacy_words(account: Account, now: int, _: Part) -> Words:
+    acts = advocacy_acts(account.dossier.engagement, now)[0]
     why = f"{acts} references, reviews and referrals in a year"
     return Words(why, "Thank them" if acts else "Ask for a reference", "a reference is given", 100.0)
 
@@ -395,11 +402,9 @@ def _community(account: Account, now: int) -> Part:
     return Part(min(100.0, 25.0 * (active + trained)), min(rests, also))
 
 
-def _community_words(account: Account, now: int, part: Part) -> Words:
-    active = trained = 0
-    if part.score is not None:
-        engagement = account.dossier.engagement
-        active, trained = community_activity(engagement, now)[0], trainings_attended(engagement, now)[0]
+def _community_words(account: Account, now: int, _: Part) -> Words:
+    engagement = account.dossier.engagement
+    active, trained = community_activity(engagement, now)[0], trainings_attended(engagement, now)[0]
     why = f"{active} community activities in 90 days, {trained} trainings in 180"
     return Words(why, "Invite them to the next event", "four take part", 100.0)
 
@@ -407,18 +412,19 @@ def _community_words(account: Account, now: int, part: Part) -> Words:
 COMPONENTS: Final = (
     Component("adoption", USING | Fact.PROFILE, _adoption, _adoption_words),
     Component("support", USING | Fact.TICKETS, _support, _support_words),
-    Component("payment", Fact.INVOICES, _payment, _payment_words),
-    Component("survey", Fact.SURVEY | Fact.SURVEYS, _survey, _survey_words),
+    Component("payment", Fact.INVOICES, _payment, _payment_words, NOTHING_DUE),
+    Component("survey", Fact.SURVEY | Fact.SURVEYS, _survey, _survey_words, NO_SURVEY),
     Component(
         "contract_growth",
         Fact.PROFILE | Fact.SUBSCRIPTIONS | Fact.INVOICES | Fact.CONTRACT,
         _contract_growth,
         _contract_growth_words,
+        PAYS_UNKNOWN,
     ),
     Component("self_sufficiency", Fact.TICKETS | Fact.ACTIVE, _self_sufficiency, _self_sufficiency_words),
-    Component("executive_relationship", Fact.CONTACTS | Fact.TOUCH, _executive, _executive_words),
-    Component("marketing_engagement", Fact.MAIL, _marketing, _marketing_words),
-    Component("advocacy", Fact.ADVOCACY, _advocacy, _advocacy_words),
-    Component("community", Fact.LEARNING, _community, _community_words),
+    Component("executive_relationship", Fact.CONTACTS | Fact.TOUCH, _executive, _executive_words, NO_EXECUTIVE),
+    Component("marketing_engagement", Fact.MAIL, _marketing, _marketing_words, NO_MAIL),
+    Component("advocacy", Fact.ADVOCACY, _advocacy, _advocacy_words, NO_ADVOCACY),
+    Component("community", Fact.LEARNING, _community, _community_words, NO_COMMUNITY),
 )
 """In the order of the weights."""

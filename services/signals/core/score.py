@@ -36,7 +36,7 @@ SLACK: Final = 2.0
 """A band is left downwards only this far below where it begins, so that a score on the edge does not flicker."""
 
 
-class Part(Struct):
+class Part(Struct, frozen=True, gc=False):
     """What one component comes to: a score, or None where nothing is known, and until when (µs) it rests by itself.
 
     `basis` is what the score was taken from, where working that out is dear and the words say it too.
@@ -50,7 +50,7 @@ class Part(Struct):
 MISSING: Final = Part(None)
 
 
-class Words(Struct):
+class Words(Struct, frozen=True, gc=False):
     """A component in words: why it is so, what to do, and what one change would make of it."""
 
     why: str
@@ -64,15 +64,19 @@ Speak = Callable[[Account, int, Part], Words]
 
 
 class Component(Struct, frozen=True):
-    """One of the ten: its value at an instant, its words about the value that holds, and the facts whose change may change it."""
+    """One of the ten: its value at an instant, its words about the value that holds, and the facts whose change may change it.
+
+    `unknown` is what is said where nothing is known, if that is always the same: `words` are then not asked for.
+    """
 
     name: str
     reads: int
     value: Value
     words: Speak
+    unknown: Words | None = None
 
 
-class Score(Struct):
+class Score(Struct, frozen=True):
     """A whole score at an instant. `tenths` is the score in tenths of a point, -1 where nothing is known."""
 
     tenths: int
@@ -115,17 +119,14 @@ def combine(parts: Sequence[float | None], weights: Sequence[float]) -> tuple[in
 
 def contributions(parts: Sequence[float | None], weights: Sequence[float], tenths: int) -> list[int]:
     """Each component's share of the score, in tenths of a point; they sum to it exactly (largest remainders)."""
-    known = sum(weight for part, weight in zip(parts, weights, strict=True) if part is not None)
+    known = sum([weight for part, weight in zip(parts, weights, strict=True) if part is not None])
     if not known:
         return [0] * len(parts)
-    floors, rests = [0] * len(parts), []
-    for place, (part, weight) in enumerate(zip(parts, weights, strict=True)):
-        if part is not None:
-            exact = 10 * part * weight / known
-            floors[place] = int(exact)
-            rests.append((floors[place] - exact, place))
+    exact = [0.0 if part is None else 10 * part * weight / known for part, weight in zip(parts, weights, strict=True)]
+    floors = [int(share) for share in exact]
     over = tenths - sum(floors)
     if over > 0:
+        rests = [(floors[place] - exact[place], place) for place, part in enumerate(parts) if part is not None]
         for _, place in sorted(rests)[:over]:
             floors[place] += 1
     return floors
@@ -152,14 +153,12 @@ def score(account: Account, now: int, components: Sequence[Component], weights: 
         parts = account.parts = [MISSING] * len(components)
         changed = -1
     account.unscored = 0
-    rests = NEVER
-    values: list[float | None] = []
-    for place, part in enumerate(parts):
-        component = components[place]
-        if component.reads & changed or now >= part.rests_until:
-            part = parts[place] = component.value(account, now)
-        if part.rests_until < rests:
-            rests = part.rests_until
-        values.append(part.score)
+    rests = min([part.rests_until for part in parts])
+    if changed or now >= rests:
+        for place, component in enumerate(components):
+            if component.reads & changed or now >= parts[place].rests_until:
+                parts[place] = component.value(account, now)
+        rests = min([part.rests_until for part in parts])
+    values = tuple([part.score for part in parts])
     tenths, coverage = combine(values, weights)
-    return Score(tenths, coverage, rests, tuple(values))
+    return Score(tenths, coverage, rests, values)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from services.signals.core.state import Hot
 
@@ -14,7 +16,7 @@ _DAY: Final = struct.Struct(">HB")
 _NOTHING: Final = 0xFFFF
 
 
-class DayScore(NamedTuple):
+class DayScore(Struct, frozen=True, gc=False):
     """The score as a day ended, -1 where nothing was known, and its coverage."""
 
     day: int
@@ -41,16 +43,24 @@ def ended(hot: Hot, first: int, last: int) -> list[DayScore]:
     if until < 0:
         return []
     oldest = until - len(hot.scores) // _DAY.size + 1
-    held = range(max(first, oldest), min(last, until) + 1)
-    found: list[DayScore] = []
-    for day in held:
-        tenths, percent = _DAY.unpack_from(hot.scores, (day - oldest) * _DAY.size)
-        found.append(DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100))
-    found += [DayScore(day, hot.score, hot.coverage) for day in range(max(first, until + 1), last + 1)]
+    begin, end = max(first, oldest), min(last, until)
+    held = hot.scores[(begin - oldest) * _DAY.size : (end + 1 - oldest) * _DAY.size] if begin <= end else b""
+    found = [
+        DayScore(day, -1.0 if tenths == _NOTHING else tenths / 10, percent / 100)
+        for day, (tenths, percent) in enumerate(_DAY.iter_unpack(held), begin)
+    ]
+    if last > until:
+        found += [DayScore(day, hot.score, hot.coverage) for day in range(max(first, until + 1), last + 1)]
     return found
 
 
 def on(hot: Hot, day: int) -> float:
     """The score as a day ended, -1 where none is held."""
-    days = ended(hot, day, day)
-    return days[0].points if days else -1.0
+    until = hot.scores_until
+    if day > until >= 0:
+        return hot.score
+    at = len(hot.scores) - (until - day + 1) * _DAY.size
+    if until < 0 or at < 0:
+        return -1.0
+    tenths, _ = _DAY.unpack_from(hot.scores, at)
+    return -1.0 if tenths == _NOTHING else tenths / 10

@@ -161,8 +161,10 @@ class Windows:
         ring = self.days[measure]
         if ring is None:
             return [self.now[measure]] + [0] * (ages - 1)
-        today = self.today
-        return [self.now[measure]] + [ring[(today - age) % DAYS] for age in range(1, ages)]
+        today = self.today % DAYS
+        uses = (ring[today::-1] + ring[:today:-1])[:ages]
+        uses[0] = self.now[measure]
+        return uses
 
     def weeks_by_age(self, measure: int) -> list[int]:
         """The buckets of the last 56 weeks, the running week's first."""
