@@ -7,7 +7,7 @@ import time
 
 from deploy.local.kafka import LocalKafka
 from tests.faults.bench import Load
-from tests.harness import start_service
+from tests.harness import Service, start_service
 
 WITHIN_S = 10.0
 """A third of an orchestrator's usual patience."""
@@ -16,9 +16,10 @@ WITHIN_S = 10.0
 def test_while_the_broker_hangs(clean_topics: LocalKafka, service_env: dict[str, str]) -> None:
     broker = clean_topics.process
     assert broker is not None
+    services: list[Service] = []
     load = Load(clean_topics.bootstrap, rate=100)
-    services = [start_service(name, service_env) for name in ("recorder", "ingest", "delivery", "api")]
     try:
+        services += (start_service(name, service_env) for name in ("recorder", "ingest", "delivery", "api"))
         broker.send_signal(signal.SIGSTOP)
         time.sleep(1)
         started = time.monotonic()
