@@ -119,6 +119,8 @@ class HealthDay(Base):
     """The score of one account as one UTC day ended. A day on which nothing could be scored has a null score."""
 
     __tablename__ = "health_days"
+    # One day of every account, for sums over all of them.
+    __table_args__ = (Index("ix_health_days_day", "day"),)
 
     account_id: Mapped[str] = mapped_column(Key, primary_key=True)
     day: Mapped[dt.date] = mapped_column(Date, primary_key=True)

@@ -12,7 +12,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.api import cursors
-from services.api.portfolio_queries import CARRIED, Asked, Carried, at_end, compared, named, stood, values
+from services.api.portfolio_queries import (
+    CARRIED,
+    COMPARED,
+    Asked,
+    Carried,
+    at_end,
+    beside,
+    named,
+    scored,
+    stood,
+    values,
+)
 
 Of = Literal["opening", "lost", "expanded", "contracted", "at_risk", "at_critical_risk", "due_30", "due_60", "due_90"]
 
@@ -27,7 +38,7 @@ CONDITIONS: Final[dict[Of, str]] = {
     "due_60": "a.customer AND a.renewal_date BETWEEN :day AND :day + 60",
     "due_90": "a.customer AND a.renewal_date BETWEEN :day AND :day + 90",
 }
-"""Which accounts a number is made of, as conditions of `a` (`portfolio_queries.compared`)."""
+"""Which accounts a number is made of, as conditions of `a` (`portfolio_queries.COMPARED`)."""
 LISTED: Final = 100
 NAMES_FROM: Final = 200
 
@@ -73,7 +84,7 @@ async def listed(
         where += f" AND ({amount} < :amount OR {amount} = :amount AND a.account_id > :after)"
         given |= {"amount": after.amount, "after": after.account_id}
     statement = f"""
-    WITH z AS MATERIALIZED ({stood(asked, None)}), a AS ({compared(asked, None)})
+    WITH z AS MATERIALIZED ({stood(asked, None)}), b AS ({beside(asked, None)}), a AS ({COMPARED})
     SELECT a.account_id, z.name, z.csm, z.tier, {billed} AS currency, a.mrr::text AS mrr, a.mrr0::text AS mrr0,
       a.renewal_date, a.risk, a.score, a.band
     FROM a JOIN z ON z.account_id = a.account_id
@@ -114,15 +125,10 @@ async def manager_means(connection: AsyncConnection, asked: Asked) -> list[Manag
         sampled = "SELECT DISTINCT jsonb_object_keys(c.scores) AS name FROM (SELECT scores FROM component_scores LIMIT :few) c"
         names = sorted((await connection.execute(text(sampled), {"few": NAMES_FROM})).scalars())
     columns = "".join(f", avg((c.scores ->> :n_{at})::float8) AS c_{at}" for at in range(len(names)))
-    scored = "LEFT JOIN latest_scores l ON l.account_id = e.account_id"
-    if asked.period.past:
-        scored = """LEFT JOIN LATERAL (
-            SELECT d.score FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
-            ORDER BY d.day DESC LIMIT 1) l ON true"""
     statement = f"""
         SELECT GROUPING(e.csm) = 1 AS whole, e.csm, count(*) AS accounts, count(l.score) AS scored,
           avg(l.score) AS score {columns}
-        FROM account_spans e {scored} LEFT JOIN component_scores c ON c.account_id = e.account_id
+        FROM account_spans e {scored(asked)} LEFT JOIN component_scores c ON c.account_id = e.account_id
         WHERE {at_end(asked)} AND NOT e.churned AND e.csm IS NOT NULL
         GROUP BY GROUPING SETS ((e.csm), ())
     """

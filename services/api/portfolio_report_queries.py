@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.signals import PORTFOLIO_ACCOUNT
-from services.api.portfolio_queries import PRODUCTS, RISKS, Asked, at_end, named, stood, values
+from services.api.portfolio_queries import PRODUCTS, RISKS, Asked, at_end, named, scored, stood, values
 
 LISTED: Final = 50
 COHORTS_SHOWN: Final = 20
@@ -154,15 +154,6 @@ class Activity(Struct):
     accounts: int
 
 
-def _scored(asked: Asked) -> str:
-    """A join that gives each account (`e`) its score as `l.score`."""
-    if not asked.period.past:
-        return "LEFT JOIN latest_scores l ON l.account_id = e.account_id"
-    return """LEFT JOIN LATERAL (
-        SELECT d.score FROM health_days d WHERE d.account_id = e.account_id AND d.day < :settled
-        ORDER BY d.day DESC LIMIT 1) l ON true"""
-
-
 async def means(connection: AsyncConnection, asked: Asked) -> list[Means]:
     """Scores of the accounts of `where["csm"]`, and of those of all other managers. Of a past day: no components."""
     others = {name: value for name, value in asked.where.items() if name != "csm"}
@@ -174,7 +165,7 @@ async def means(connection: AsyncConnection, asked: Asked) -> list[Means]:
     columns = "".join(f", avg((c.scores ->> :n_{at})::float8) AS c_{at}" for at in range(len(names)))
     statement = f"""
         SELECT e.csm = :w_csm AS own, count(*) AS accounts, avg(l.score) AS score {columns}
-        FROM account_spans e {_scored(asked)} LEFT JOIN component_scores c ON c.account_id = e.account_id
+        FROM account_spans e {scored(asked)} LEFT JOIN component_scores c ON c.account_id = e.account_id
         WHERE {at_end(team)} AND NOT e.churned AND e.csm IS NOT NULL GROUP BY 1
     """
     given = values(asked) | {f"n_{at}": name for at, name in enumerate(names)}
@@ -190,7 +181,7 @@ async def renewals_at_risk(connection: AsyncConnection, asked: Asked) -> list[Re
         SELECT e.account_id, e.name, e.renewal_date, coalesce(e.mrr, 0)::text AS mrr, e.currency,
           CASE WHEN r.risk > 1 THEN 'critical' ELSE 'warning' END AS severity, l.score
         FROM account_spans e JOIN ({RISKS}) r ON r.account_id = e.account_id AND r.risk > 0
-        {_scored(asked)}
+        {scored(asked)}
         WHERE {at_end(asked)} AND NOT e.churned AND e.mrr IS DISTINCT FROM 0
           AND e.renewal_date BETWEEN :day AND :day + {WITHIN_DAYS}
         ORDER BY e.renewal_date, e.account_id LIMIT {LISTED}
@@ -395,7 +386,7 @@ async def references(connection: AsyncConnection, asked: Asked) -> list[Referenc
     """Healthy customers without an open risk: who was never or longest not asked first, then by score."""
     statement = f"""
         SELECT e.account_id, e.name, e.industry, e.size, e.use_case, l.score, m.last_given
-        FROM account_spans e {_scored(asked)}
+        FROM account_spans e {scored(asked)}
         LEFT JOIN (
           SELECT account_id, max(time) AS last_given FROM account_marks
           WHERE kind = 'reference' AND time < :end GROUP BY account_id) m ON m.account_id = e.account_id
