@@ -14,6 +14,7 @@ from services.signals.backtest.run import Backtest
 from services.signals.core import codec
 from services.signals.core.days import DAY_US
 from services.signals.core.dossier import Dossier
+from services.signals.core.records import Ticket
 from services.signals.core.support import (
     KEPT_DAYS,
     MAX_REQUESTS,
@@ -76,6 +77,17 @@ def test_reopened_beyond_retention_is_forgotten() -> None:
     support.reopen(Reopened(NOW - 30 * DAY_US, "t", "e1"), NOW)
     support.reopen(Reopened(NOW, "t", "e2"), NOW)
     assert [known.event_id for known in support.returns(NOW, 30, 14)] == ["e2"]
+
+
+def test_a_topic_is_back_less_than_so_many_days_after_another_ticket_on_it_ended() -> None:
+    ended = NOW - 14 * DAY_US
+    support = Support()
+    support.end("first", Ticket(ended - 1, "P3", ended - 1, -1, False, ended, "e1", "login"), NOW)
+    support.open("fourteen days later", Request(NOW, "P3", "login"), NOW)
+    support.open("just before", Request(NOW - 1, "P3", "login"), NOW)
+    support.open("solved at once", Request(ended, "P3", "export"), NOW)
+    support.end("solved at once", Ticket(ended, "P3", ended, -1, False, ended, "e4", "export"), NOW)
+    assert [known.ticket_id for known in support.returns(NOW, 30, 14)] == ["just before"]
 
 
 LIFE = [

@@ -53,7 +53,8 @@ def _clears(c: Context) -> str | None:
 def _due(c: Context) -> int:
     if c.episode is None:
         return 0
-    return min((opened + c.p["days"] * DAY_US for opened, _ in _inside(c)), default=0)
+    inside = _inside(c)
+    return int(inside[0][0] + c.p["days"] * DAY_US) if inside else 0
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
