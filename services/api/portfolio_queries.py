@@ -240,14 +240,15 @@ RISKS: Final = f"""
   ) o GROUP BY o.account_id
 """
 
+SUBSCRIBED: Final = "since < :end AND (until IS NULL OR until >= :start)"
+
 # Put in order first, which the index nearly does: then one sum is held at a time, not one for each of them all.
-PRODUCTS: Final = """
+PRODUCTS: Final = f"""
   SELECT account_id, product,
     sum(mrr) FILTER (WHERE since < :end AND (until IS NULL OR until >= :end)) AS mrr,
     sum(mrr) FILTER (WHERE since < :start AND (until IS NULL OR until >= :start)) AS mrr0
   FROM (
-    SELECT * FROM subscription_spans WHERE since < :end AND (until IS NULL OR until >= :start)
-    ORDER BY account_id, product
+    SELECT * FROM subscription_spans WHERE {SUBSCRIBED} ORDER BY account_id, product
   ) subscribed GROUP BY account_id, product
 """
 
@@ -263,8 +264,10 @@ def stood(asked: Asked, group: str | None) -> str:
     if group != "product":
         return f"SELECT * FROM account_spans e WHERE {at_end(asked)}"
     return f"""
-    SELECT e.*, p.product, p.mrr AS product_mrr, p.mrr0 AS product_mrr0
-    FROM account_spans e LEFT JOIN ({PRODUCTS}) p ON p.account_id = e.account_id WHERE {at_end(asked)}
+    SELECT e.*, p.product FROM account_spans e
+    LEFT JOIN (SELECT DISTINCT account_id, product FROM subscription_spans WHERE {SUBSCRIBED}) p
+      ON p.account_id = e.account_id
+    WHERE {at_end(asked)}
     """
 
 

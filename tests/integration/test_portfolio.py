@@ -320,6 +320,64 @@ def test_groups_are_named_as_they_are(api: Asking) -> None:
     assert targets == {"high": 1.0, "low": None, "tech": None}
 
 
+@pytest.mark.parametrize(
+    ("first", "as_of", "counted"),
+    [
+        ("2026-03-01", "2026-03-10T23:00:00Z", (1, 0, 1, None)),
+        ("2026-03-10", "2026-03-11T09:00:00Z", (1, 1, 0, 1.0)),
+        ("2026-03-11", "2026-03-12T00:00:00Z", (0, 1, 0, 1.0)),
+        ("2026-03-11", "2026-03-11T08:59:59Z", (0, 0, 1, None)),
+        ("2026-03-12", "2026-03-31T00:00:00Z", None),
+    ],
+)
+def test_a_signal_counts_in_each_period_that_it_reaches_into(
+    api: Asking, first: str, as_of: str, counted: tuple[int, int, int, float | None] | None
+) -> None:
+    """It was raised on the 10th of March at nine and cleared a day later."""
+    found = api.portfolio(**{"from": first, "as_of": as_of}, group_by="product")["signals"]["by_signal"]
+    burst = [
+        (e["triggered"], e["cleared"], e["open"], e["median_days_to_clear"])
+        for e in found
+        if e["signal"] == "support.burst"
+    ]
+    assert burst == ([] if counted is None else [counted])
+
+
+@pytest.mark.parametrize("by", ["product", "csm", "channel"])
+@pytest.mark.parametrize("narrowed", [{}, {"channel": "direct"}, {"tier": "low"}, {"csm": "nobody"}])
+def test_the_whole_is_the_same_however_it_is_grouped(api: Asking, by: str, narrowed: dict[str, str]) -> None:
+    plain, grouped = api.portfolio(**YEAR, **narrowed), api.portfolio(**YEAR, **narrowed, group_by=by)
+    assert grouped.pop("groups") or "csm" in narrowed
+    apart = {"groups", "group_by", "groups_left_out"}
+    assert {n: v for n, v in grouped.items() if n not in apart} == {n: v for n, v in plain.items() if n not in apart}
+
+
+def test_a_past_score_is_that_of_the_latest_day_that_was_over(api: Asking) -> None:
+    async def set_days(*statements: str) -> None:
+        connection = await db.connect(api.url, process="test")
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    rows = """('grower', '2026-03-19', 90, 'healthy'), ('grower', '2026-03-18', 10, 'critical'),
+        ('dollar', '2026-03-04', 50, 'watch'), ('late', '2026-03-20', 80, 'healthy'),
+        ('newcomer', '2026-03-19', NULL, NULL), ('newcomer', '2026-03-18', 70, 'healthy')"""
+    days = "health_days (account_id, day, score, band, coverage)"
+    asyncio.run(set_days(f"INSERT INTO {days} SELECT a, d::date, s, b, 1 FROM (VALUES {rows}) v(a, d, s, b)"))
+    try:
+        health = api.portfolio(as_of="2026-03-20T12:00:00Z")["total"]["health"]
+    finally:
+        asyncio.run(set_days("DELETE FROM health_days WHERE day < '2026-04-01'"))
+    # grower's last day, dollar's of two weeks before; late's is not over, and newcomer's last had no score.
+    assert (health["score"], health["scored"], health["healthy"], health["watch"], health["critical"]) == (
+        70,
+        2,
+        1,
+        1,
+        0,
+    )
+
+
 def test_by_product_each_brings_its_own(api: Asking) -> None:
     found = api.portfolio(**YEAR, group_by="product")
     groups = {group["group"]: group for group in found["groups"]}
