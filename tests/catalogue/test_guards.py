@@ -129,7 +129,8 @@ def test_an_escalation_waits_for_the_measure_and_is_that_of_the_midnight() -> No
     assert [change[2:] for change in changes] == [("raised", 78.0), ("escalated", 95.0)]
     days = [measured(day, day + 1 + 30 / 1440, usage_change=-0.179) for day in range(90, 111)]
     changes = of(told(by_time([*fallen(1, 0.0), *days]), 110), "usage.decline")
-    assert [change[2:] for change in changes if change[3] < 111] == [("raised", 78.0)]  # of the last midnight nothing is told
+    # Of the last midnight nothing is told.
+    assert [change[2:] for change in changes if change[3] < 111] == [("raised", 78.0)]
 
 
 def test_an_open_decline_ends_while_it_waits_for_the_measure() -> None:
