@@ -19,18 +19,18 @@ class Constants:
 
     engine_us: float = 110.0
     broker_us: float = 10.0
-    ingest_us: float = 40.0
+    ingest_us: float = 20.0
     event_bytes: float = 424.0
     state_bytes: float = 230.0
-    health_bytes: float = 2_900.0
+    health_bytes: float = 4_500.0
     transition_bytes: float = 1_300.0
     transitions_per_event: float = 0.01
-    records_per_account: float = 4.0
-    recovery_records_s: float = 90_000.0
-    account_bytes: float = 4_096.0
-    user_bytes: float = 100.0
-    worker_base_mib: float = 85.0
-    recorder_rows_s: float = 5_000.0
+    records_per_account: float = 9.0
+    recovery_records_s: float = 150_000.0
+    account_bytes: float = 24_000.0
+    user_bytes: float = 1_000.0
+    worker_base_mib: float = 91.0
+    recorder_rows_s: float = 7_000.0
     episode_row_bytes: float = 2_500.0
     # Decided, not measured.
     events_per_account_s: float = 0.03
