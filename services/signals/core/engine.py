@@ -426,7 +426,8 @@ class Engine:
         of the day that ended is there, an hour after the midnight at the latest. The next deadline, or NEVER."""
         guarded = signal.explained is not None
         is_open = context.episode is not None
-        if signal.worse_explained is None if is_open else not (guarded or USAGE in signal.held_by):
+        asks = signal.worse_explained is not None if is_open else guarded or USAGE in signal.held_by
+        if not asks:
             return self._judge_one(context, signal, late)
         last = context.now - context.now % DAY_US
         if named != last + AWAITED_US:
