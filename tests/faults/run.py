@@ -213,7 +213,11 @@ class FaultRun:
         self.kill(name, again=False)
         time.sleep(SESSION_S + 4)
         with self._lock:
-            self.start_worker(name, ready=False, once={VARIABLE: self._failpoints[name][0]})
+            self.start_worker(name, ready=False, once=self._next_failpoint(name))
+
+    def _next_failpoint(self, name: str) -> dict[str, str] | None:
+        failpoints = self._failpoints.get(name)
+        return {VARIABLE: failpoints[0]} if failpoints else None
 
     def _has_died(self, name: str, times: int) -> bool:
         return self._died[name] >= times
@@ -309,8 +313,7 @@ class FaultRun:
                         self._died[worker.name] += 1
                     elif code != -signal.SIGKILL:
                         self.report.ended[self._reason(worker, code)] += 1
-                    once = {VARIABLE: failpoints[0]} if failpoints else None
-                    self.start_worker(worker.name, ready=False, once=once)
+                    self.start_worker(worker.name, ready=False, once=self._next_failpoint(worker.name))
 
     @staticmethod
     def _reason(worker: Worker, code: int) -> str:

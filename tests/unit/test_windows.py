@@ -54,7 +54,7 @@ def test_sums_are_those_of_the_counts(seed: int) -> None:
             assert windows.last_7(measure) == total(0, 6)
             assert windows.last_28(measure) == total(0, 27)
             assert windows.previous_28(measure) == total(28, 55)
-            assert windows.last_90(measure) == total(0, 89)
+            assert windows.by_age(measure, DAYS) == [total(age, age) for age in range(DAYS)]
             assert windows.complete_28(measure) == total(1, 28)
             assert windows.complete_previous_28(measure) == total(29, 56)
             assert windows.by_age(measure, 57) == [total(age, age) for age in range(57)]

@@ -44,7 +44,10 @@ CACHED_ACCOUNTS: Final = 32_000
 CACHED_USERS: Final = 20_000
 USERS_INLINE: Final = 16
 HOT_BYTES: Final = 1000
-"""What an account's hot record has at most while something in it can wait elsewhere: the days of users then do."""
+"""An account's hot record has at most so much where it is enough for that that the days of its users wait elsewhere. One that
+is larger by what is open is written once, and keeps them."""
+DAY_BYTES: Final = 4
+"""What a user's day takes there beside the user's id, at least."""
 WEEKS_US: Final = (WEEKS - 1) * 7 * DAY_US
 ERASED: Final = EVENT_TYPES["account.erased"].event
 RELEASED: Final = EVENT_TYPES["feature.released"].event
@@ -886,7 +889,8 @@ class PartitionEngine:
             account.windows.changed = {}
         waiting = key in self._health_waiting  # due at once after a restart: its health was not published
         hot = codec.encode_account(account, epoch, effect, waiting)
-        if len(hot) > HOT_BYTES and account.hot.users_active:
+        waits = sum(map(len, account.hot.users_active)) + DAY_BYTES * len(account.hot.users_active)
+        if 0 < len(hot) - HOT_BYTES <= waits:
             self._spill_users(account)
             hot = codec.encode_account(account, epoch, effect, waiting)
         if account.dirty_users:

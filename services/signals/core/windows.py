@@ -136,10 +136,6 @@ class Windows:
         """Sum over the 28 days before the last 28."""
         return self.complete(measure, 28, 55)
 
-    def last_90(self, measure: int) -> int:
-        """Sum over the last 90 days including today."""
-        return self.now[measure] + self.complete(measure, 1, 89)
-
     def complete_28(self, measure: int) -> int:
         """Sum over the 28 complete days before today."""
         return self.complete(measure, 1, 28)
