@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from services.signals.catalogue.definition import (
     Action,
     Case,
@@ -19,10 +22,10 @@ from services.signals.core.days import DAY_US
 DAYS = 28
 
 
-def _users_ahead(c: Context, ahead: int) -> int:
-    """Users active in the 28 complete days before the midnight `ahead` days from today if nobody comes any more."""
-    first = c.today + ahead - DAYS
-    return sum(users for day, users in c.account.hot.activity.last_active.items() if day >= first)
+def _users(c: Context) -> int:
+    """Users active in the 28 complete days before today."""
+    first = c.today - DAYS
+    return sum([users for day, users in c.account.hot.activity.last_active.items() if day >= first])
 
 
 def _last_days(c: Context) -> list[int]:
@@ -32,10 +35,10 @@ def _last_days(c: Context) -> list[int]:
     return [last for _, last in teams.values()]
 
 
-def _teams_ahead(c: Context, ahead: int) -> int:
+def _teams(c: Context, ahead: int) -> int:
     """Teams active in the 28 complete days before the midnight `ahead` days from today if none comes any more."""
     first = c.today + ahead - DAYS
-    return sum(last >= first for last in _last_days(c))
+    return sum([1 for last in _last_days(c) if last >= first])
 
 
 def _may_be(c: Context) -> tuple[bool, bool]:
@@ -55,16 +58,28 @@ def _raises(c: Context) -> Finding | None:
     if not c.midnight or c.now < _tenured(c):
         return None
     users, teams = _may_be(c)
-    if users and _users_ahead(c, 0) == 1:
+    if users and _users(c) == 1:
         return Finding("info", frozen={"by": "user"})
-    return Finding("info", frozen={"by": "team"}) if teams and _teams_ahead(c, 0) == 1 else None
+    return Finding("info", frozen={"by": "team"}) if teams and _teams(c, 0) == 1 else None
 
 
 def _clears(c: Context) -> str | None:
     users, teams = _may_be(c)
     if c.open.frozen["by"] == "user":
         return "recovered" if c.account.hot.activity.in_28 > 1 else None if users else "not_applicable"
-    return "recovered" if _teams_ahead(c, 1) > 1 else None if teams else "not_applicable"
+    return "recovered" if _teams(c, 1) > 1 else None if teams else "not_applicable"
+
+
+def _one_left(c: Context, last: Mapping[int, int], first: int) -> int:
+    """From the day `first` on, the first one whose midnight leaves one at most if nobody comes any more; 0 if none was there
+    in the last 28 days. `last` is for how many each day was their last.
+    """
+    left = 0
+    for day in sorted([day for day in last if day >= c.today - DAYS], reverse=True):
+        left += last[day]
+        if left > 1:
+            return max(first, day + DAYS + 1)
+    return first if left else 0
 
 
 def _due(c: Context) -> int:
@@ -74,26 +89,21 @@ def _due(c: Context) -> int:
     first = max(c.today + 1, -(-_tenured(c) // DAY_US))
     if first > c.today + 1:
         return first * DAY_US
-    users, teams = _may_be(c)
-    counts = [(users, _users_ahead), (teams, _teams_ahead)]
+    by_user, by_team = _may_be(c)
     found: list[int] = []
-    nobody = False
-    for applies, ahead_of in counts:
-        if not applies:
-            continue
-        if not ahead_of(c, 0):
-            nobody = True
-            continue
-        start = first - c.today
-        at = next((n for n in range(start, start + DAYS + 1) if ahead_of(c, n) <= 1), start + DAYS)
-        found.append(c.today + at)
+    if by_user:
+        found.append(_one_left(c, c.account.hot.activity.last_active, first))
+    if by_team:
+        found.append(_one_left(c, Counter(_last_days(c)), first))
+    nobody = 0 in found
+    found = [day for day in found if day]
     if found and nobody:
         found.append(first)  # whoever comes next may be the only one
     return min(found, default=0) * DAY_US
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
-    users, teams = c.account.hot.activity.in_28, _teams_ahead(c, 1)
+    users, teams = c.account.hot.activity.in_28, _teams(c, 1)
     window = (c.today - DAYS + 1, c.today)
     if c.open.frozen["by"] == "team":
         proof = evidence("active_teams", teams, "teams", threshold=2, days=window)

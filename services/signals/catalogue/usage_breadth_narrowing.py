@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterable
+
 from services.signals.catalogue.definition import Action, Case, Context, Evidence, Fact, Finding, Signal, evidence
-from services.signals.core.breadth import age_of_last, days_within, features_used
+from services.signals.core.breadth import age_of_last, features_used, mask_within
 from services.signals.core.days import DAY_US, day_of
 
 
@@ -11,8 +14,10 @@ def _days(c: Context) -> dict[str, int]:
     return features_used(c.account.hot.noted, c.dossier.breadth, c.today)
 
 
-def _within(days: dict[str, int], newest: int, oldest: int) -> set[str]:
-    return {name for name, used in days.items() if days_within(used, newest, oldest)}
+def _count(used: Iterable[int], newest: int, oldest: int) -> int:
+    """How many of these features were used `newest` to `oldest` days ago."""
+    mask = mask_within(newest, oldest)
+    return sum([1 for days in used if days & mask])
 
 
 def _first(c: Context) -> int:
@@ -24,15 +29,21 @@ def _raises(c: Context) -> Finding | None:
     if c.today < _first(c):
         return None
     days = _days(c)
-    before = _within(days, 29, 56)
-    now = _within(days, 1, 28)
-    if len(before) < c.p["baseline_min"] or len(now) > c.p["raise_at"] * len(before):
+    used = days.values()
+    before, now = _count(used, 29, 56), _count(used, 1, 28)
+    if before < c.p["baseline_min"] or now > c.p["raise_at"] * before:
         return None
-    return Finding("warning", frozen={"baseline": len(before), "gone": sorted(before - now)[:20]})
+    lately, then = mask_within(1, 28), mask_within(29, 56)
+    gone = sorted([name for name, on in days.items() if on & then and not on & lately])
+    return Finding("warning", frozen={"baseline": before, "gone": gone[:20]})
+
+
+def _recovers(c: Context, now: int) -> bool:
+    return bool(now >= c.p["clear_at"] * c.open.frozen["baseline"])
 
 
 def _clears(c: Context) -> str | None:
-    if len(_within(_days(c), 1, 28)) >= c.p["clear_at"] * c.open.frozen["baseline"]:
+    if _recovers(c, _count(_days(c).values(), 1, 28)):
         return "recovered"
     return "new_normal" if c.now >= _new_normal(c) else None
 
@@ -42,29 +53,31 @@ def _new_normal(c: Context) -> int:
 
 
 def _due(c: Context) -> int:
-    """Closed: the first midnight at which it would hold if nothing were used any more, as `usage.decline` does.
+    """Closed: the first midnight at which it would hold if nothing were used any more, as `usage.decline` does. Open: the
+    next one, if what was used up to today is enough by then; without a further use it only gets less.
 
     Uses from today on can only put that off, until they leave the last 28 days themselves, 29 days from now.
     """
     if c.episode is not None:
-        return min((c.today + 1) * DAY_US, _new_normal(c))
+        enough = _recovers(c, _count(_days(c).values(), 0, 27))
+        return min((c.today + 1) * DAY_US, _new_normal(c)) if enough else _new_normal(c)
     if c.today < _first(c):
         return _first(c) * DAY_US
-    days = _days(c)
-    if not _within(days, 0, 56):
+    used = [days for days in _days(c).values() if days]
+    if not _count(used, 0, 56):
         return 0
-    ages = [age_of_last(used) for used in days.values() if used]
-    for ahead in range(1, 29):
-        now = sum(age <= 28 - ahead for age in ages)
-        if now <= c.p["raise_at"] * len(ages):  # it cannot have been more of them before
-            before = len(_within(days, 29 - ahead, 56 - ahead))
-            if before >= c.p["baseline_min"] and now <= c.p["raise_at"] * before:
-                return (c.today + ahead) * DAY_US
-    return (c.today + 29) * DAY_US
+    ages = sorted([age_of_last(days) for days in used])
+    most = int(c.p["raise_at"] * len(ages))  # it cannot have been more of them before
+    first = 29 - ages[most] if most < len(ages) else 1
+    for ahead in range(max(1, first), 29):
+        before = _count(used, 29 - ahead, 56 - ahead)
+        if before >= c.p["baseline_min"] and bisect_right(ages, 28 - ahead) <= c.p["raise_at"] * before:
+            return int((c.today + ahead) * DAY_US)
+    return int((c.today + 29) * DAY_US)
 
 
 def _describe(c: Context) -> tuple[str, list[Evidence]]:
-    now, baseline, gone = len(_within(_days(c), 1, 28)), c.open.frozen["baseline"], c.open.frozen["gone"]
+    now, baseline, gone = _count(_days(c).values(), 1, 28), c.open.frozen["baseline"], c.open.frozen["gone"]
     sentence = (
         f"{now} core or advanced features were used in the last 28 complete days, against {baseline} at the baseline; "
         f"gone were {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}."

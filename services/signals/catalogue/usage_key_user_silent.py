@@ -16,27 +16,30 @@ from services.signals.catalogue.definition import (
     remembered,
     times,
 )
-from services.signals.core.breadth import age_of_last, core_users, days_within
+from services.signals.core.breadth import age_of_last, core_users, mask_within
 from services.signals.core.days import DAY_US, day_of
 
 
 def _main(users: dict[str, int], newest: int, oldest: int, least: int) -> tuple[str, int]:
     """Who used core features on the most days, with the number of days; nobody where two are equal or it is too few."""
-    counts = sorted(
-        ((days_within(days, newest, oldest).bit_count(), user) for user, days in users.items()), reverse=True
-    )
-    if not counts or counts[0][0] < least or (len(counts) > 1 and counts[1][0] == counts[0][0]):
-        return "", 0
-    return counts[0][1], counts[0][0]
+    mask = mask_within(newest, oldest)
+    most, first, tied = -1, "", False
+    for user, days in users.items():
+        count = (days & mask).bit_count()
+        if count > most:
+            most, first, tied = count, user, False
+        elif count == most:
+            tied = True
+    return ("", 0) if tied or most < least else (first, most)
 
 
 def _users(c: Context) -> dict[str, int]:
     return core_users(c.account.hot.noted, c.dossier.breadth, c.today)
 
 
-def _told(c: Context, ahead: int = 0) -> bool:
-    """Whether every core user of the days that are compared was noted."""
-    return bool(c.today + ahead - c.p["days"] - c.p["main_days"] >= c.account.hot.noted.users_since)
+def _told_from(c: Context) -> int:
+    """The first day at which every core user of the days that are compared was noted."""
+    return int(c.account.hot.noted.users_since + c.p["days"] + c.p["main_days"])
 
 
 def _first(c: Context) -> int:
@@ -49,7 +52,7 @@ def _raises(c: Context) -> Finding | None:
     if c.today < _first(c):
         return None
     users = _users(c)
-    if not _told(c):
+    if c.today < _told_from(c):
         return None
     user, count = _main(users, silent + 1, silent + days, c.p["main_min"])
     return (
@@ -80,14 +83,14 @@ def _due(c: Context) -> int:
         return _first(c) * DAY_US
     silent, days, least = c.p["days"], c.p["main_days"], c.p["main_min"]
     users = _users(c)
-    if not any(days_within(used, 0, silent + days) for used in users.values()):
+    lately = mask_within(0, silent + days)
+    if not any(used & lately for used in users.values()):
         return 0
-    could = [age_of_last(used) for used in users.values() if used.bit_count() >= least]
-    for ahead in range(1, silent + 1):
-        if any(age + ahead > silent for age in could) and _told(c, ahead):
-            user, _ = _main(users, silent + 1 - ahead, silent + days - ahead, least)
-            if user and age_of_last(users[user]) + ahead > silent:
-                return (c.today + ahead) * DAY_US
+    oldest = max([age_of_last(used) for used in users.values() if used.bit_count() >= least], default=0)
+    for ahead in range(max(1, silent + 1 - oldest, _told_from(c) - c.today), silent + 1):
+        user, _ = _main(users, silent + 1 - ahead, silent + days - ahead, least)
+        if user and age_of_last(users[user]) + ahead > silent:
+            return int((c.today + ahead) * DAY_US)
     return int((c.today + silent + 1) * DAY_US)
 
 

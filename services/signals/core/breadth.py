@@ -154,6 +154,12 @@ def days_within(days: int, newest: int, oldest: int) -> int:
     return (days >> (LAST_BIT - oldest)) & ((1 << (oldest - newest + 1)) - 1) if oldest >= newest else 0
 
 
+def mask_within(newest: int, oldest: int) -> int:
+    """As `days_within`, of many: days of use and this are those within, left where they stand."""
+    newest, oldest = max(newest, 0), min(oldest, LAST_BIT)
+    return ((1 << (oldest - newest + 1)) - 1) << (LAST_BIT - oldest) if oldest >= newest else 0
+
+
 def age_of_last(days: int) -> int:
     """How many days ago the latest day of use (bit 63 is today) was; 64 where there is none."""
     return KEPT_DAYS - days.bit_length()

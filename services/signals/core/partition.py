@@ -635,7 +635,7 @@ class PartitionEngine:
     def changed(self, account: Account, user_id: str) -> None:
         """The user's record was changed: it will be stored."""
         if user_id not in account.dirty_users:
-            account.dirty_users.add(user_id)
+            account.dirty_users[user_id] = None
             self.pending_bytes += 150
 
     def active(self, account: Account, user_id: str, day: int) -> int:

@@ -182,9 +182,9 @@ class Account:
         self.seen_users: dict[str, int] = {}
         self.tickets: dict[str, Ticket] = {}
         self.invoices: dict[str, Invoice] = {}
-        self.dirty_users: set[str] = set()
-        self.dirty_tickets: set[str] = set()
-        self.dirty_invoices: set[str] = set()
+        self.dirty_users: dict[str, None] = {}
+        self.dirty_tickets: dict[str, None] = {}
+        self.dirty_invoices: dict[str, None] = {}
         self.ids: dict[bytes | int, int] | None = None
         self.new_ids: dict[int, bytearray] = {}
         self.user_heap = user_heap

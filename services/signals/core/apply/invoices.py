@@ -162,11 +162,11 @@ def _keep_invoice(account: Account, invoice_id: str, invoice: Invoice) -> None:
     if invoice.issued and not invoice.settled:
         account.hot.invoices[invoice_id] = invoice
         account.invoices.pop(invoice_id, None)
-        account.dirty_invoices.discard(invoice_id)
+        account.dirty_invoices.pop(invoice_id, None)
         return
     account.hot.invoices.pop(invoice_id, None)
     account.invoices[invoice_id] = invoice
-    account.dirty_invoices.add(invoice_id)
+    account.dirty_invoices[invoice_id] = None
 
 
 BY_TYPE: dict[str, Handler] = {

@@ -132,12 +132,12 @@ def _keep_ticket(account: Account, ticket_id: str, ticket: Ticket) -> None:
         account.hot.tickets[ticket_id] = ticket
         account.open_tickets.put(ticket_id, ticket)
         account.tickets.pop(ticket_id, None)
-        account.dirty_tickets.discard(ticket_id)
+        account.dirty_tickets.pop(ticket_id, None)
         return
     account.hot.tickets.pop(ticket_id, None)
     account.open_tickets.drop(ticket_id)
     account.tickets[ticket_id] = ticket
-    account.dirty_tickets.add(ticket_id)
+    account.dirty_tickets[ticket_id] = None
 
 
 def _keep_trouble(account: Account, ticket_id: str, ticket: Ticket) -> None:
