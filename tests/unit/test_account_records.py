@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
+import sys
 from typing import Any
 
 import msgspec
@@ -133,3 +134,14 @@ def test_while_behind_health_waits_half_a_minute_but_for_what_is_told_at_once() 
     assert told(first + 34.9, behind=False) == 0
     assert told(first + 35.0, behind=False) == 1
     assert len(bench.say("account.updated", PILOT, 3).health) == 1, "an episode opened"
+
+
+def test_deadlines_that_an_account_no_longer_has_take_no_memory() -> None:
+    bench = Bench()
+    bench.say("account.updated", {"name": "Acme"}, 0)
+    account = bench.engine._accounts[b"acme"]
+    named = len(account.hot.due)
+    large = sys.getsizeof(account.hot.due)
+    bench.say("usage.feature_used", {"feature": "f"}, 2 * 24 * 60)
+    assert len(account.hot.due) < named / 2
+    assert sys.getsizeof(account.hot.due) < large / 2

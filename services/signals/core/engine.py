@@ -127,9 +127,8 @@ class Engine:
                 facts |= self._score(account, day_ends=midnight)
             self.judge(account, facts, users=users, midnight=midnight, due=True)
             if now == hot.armed:
-                hot.due = dict(
-                    hot.due
-                )  # most of what `arm` named is gone, and a dict never gives room back: 4 kB an account
+                # Most of what `arm` named is gone, and a dict never gives room back: 4 kB an account.
+                hot.due = dict(hot.due)
             account.wake = account.next_due()
         if to > hot.clock:
             if to >= account.tomorrow:
