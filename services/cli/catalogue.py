@@ -80,8 +80,15 @@ def show(signal_id: str | None, file: Path | None, as_json: bool) -> None:
 @catalogue.command()
 @click.argument("file", required=False, type=FILE)
 @click.option("--write", is_flag=True, help="accept the catalogue as it is: rewrite lock and description (developers)")
+@click.option(
+    "--same-rule",
+    "same_rules",
+    multiple=True,
+    metavar="ID",
+    help="with --write: this one is written differently and says the same, so it keeps its version",
+)
 @as_json_option
-def check(file: Path | None, write: bool, as_json: bool) -> None:
+def check(file: Path | None, write: bool, same_rules: tuple[str, ...], as_json: bool) -> None:
     """Check an operators' FILE, every mistake at once; without one, the laws of the built-in catalogue.
 
     The laws: identity, versions against the lock, tombstones, texts and cases.
@@ -91,8 +98,12 @@ def check(file: Path | None, write: bool, as_json: bool) -> None:
             raise click.UsageError("--write accepts the built-in catalogue; it takes no FILE")
         _check_file(file, as_json)
         return
+    if same_rules and not write:
+        raise click.UsageError("--same-rule goes with --write")
+    if unknown := sorted(set(same_rules) - set(entries())):
+        raise click.UsageError(f"no such signal: {unknown[0]}")
     if write:
-        laws.write()
+        laws.write(same_rules)
     problems = laws.problems()
     if as_json:
         click.echo(json.dumps({"ok": not problems, "problems": problems}))

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +64,34 @@ def locked() -> dict[str, dict[str, Any]]:
     }
 
 
-def write() -> None:
-    """Accept the catalogue as it is."""
-    LOCK.write_text(json.dumps(locked(), indent=2) + "\n")
+def write(same_rules: Collection[str] = ()) -> None:
+    """Accept the catalogue as it is, but for broken laws: a rule that changed under its old version, and an id that went
+    without a tombstone, stay in the lock as they were, so that `problems` goes on telling of them. `same_rules` names
+    entries that were only written differently.
+    """
+    lock = {name: known for name, known in _lock().items() if name not in _retired()}
+    for name, now in locked().items():
+        if name in same_rules or not _changed_alone(lock.get(name), now):
+            lock[name] = now
+    LOCK.write_text(json.dumps(dict(sorted(lock.items())), indent=2) + "\n")
     DESCRIPTION.parent.mkdir(parents=True, exist_ok=True)
     DESCRIPTION.write_text(json.dumps(described(), indent=2, ensure_ascii=False) + "\n")
     if PAGE.parent.is_dir():  # an installed package has no docs
         PAGE.write_text(_page())
+
+
+def _lock() -> dict[str, dict[str, Any]]:
+    lock: dict[str, dict[str, Any]] = json.loads(LOCK.read_text())
+    return lock
+
+
+def _retired() -> list[str]:
+    return [line.split()[0] for line in RETIRED.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def _changed_alone(known: dict[str, Any] | None, now: dict[str, Any]) -> bool:
+    """Whether a rule changed and its version did not."""
+    return known is not None and known["hash"] != now["hash"] and bool(known["version"] >= now["version"])
 
 
 def _page() -> str:
@@ -80,16 +101,17 @@ def _page() -> str:
 def problems() -> list[str]:
     """Every broken law, one line each."""
     found: list[str] = []
-    lock = json.loads(LOCK.read_text())
-    retired = [line.split()[0] for line in RETIRED.read_text().splitlines() if line and not line.startswith("#")]
-    now = locked()
+    lock, retired, now = _lock(), _retired(), locked()
     for name in now:
         if name in retired:
             found.append(f"{name}: was retired; an id is never used again")
         if name not in lock:
             found.append(f"{name}: not in lock.json; run `ebbtide catalogue check --write`")
-        elif lock[name]["hash"] != now[name]["hash"] and lock[name]["version"] >= now[name]["version"]:
-            found.append(f"{name}: its rule changed and its version did not; raise the version, then write the lock")
+        elif _changed_alone(lock[name], now[name]):
+            found.append(
+                f"{name}: its rule changed and its version did not; raise the version, then write the lock. If it says the "
+                f"same of every account as before: `ebbtide catalogue check --write --same-rule {name}`"
+            )
         elif lock[name] != now[name]:
             found.append(f"{name}: lock.json is behind; run `ebbtide catalogue check --write`")
     for name in lock:
