@@ -182,6 +182,7 @@ class Account:
         self.seen_users: dict[str, int] = {}
         self.tickets: dict[str, Ticket] = {}
         self.invoices: dict[str, Invoice] = {}
+        # As keys of dicts: an empty set takes 216 bytes, an empty dict 64, and nearly always they are empty.
         self.dirty_users: dict[str, None] = {}
         self.dirty_tickets: dict[str, None] = {}
         self.dirty_invoices: dict[str, None] = {}
